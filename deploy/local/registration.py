@@ -1,0 +1,102 @@
+"""Makes the sandbox provider usable: provider, workspace 1000, key and aliases, over HTTP like any other client.
+
+Every step may be repeated: what exists is left as it is, what no longer fits is put right.
+"""
+
+import secrets
+from typing import Any
+
+from deploy.local.edge import Edge, EdgeRefused
+from deploy.local.sandbox import MODELS
+
+WORKSPACE = 1000
+PROVIDER = "sandbox"
+FAILOVER_ALIAS = "sandbox-failover"
+_CONFLICT = 409
+
+
+def register(edge: Edge, port: int) -> None:
+    """Register the sandbox that listens on ``port``. Raises EdgeRefused."""
+    _provider(edge, f"http://127.0.0.1:{port}/v1")
+    _create(edge, "/ai-workspaces", {"id": WORKSPACE, "name": "Sandbox"})
+    _key(edge, f"127.0.0.1:{port}")
+    _aliases(edge)
+
+
+def _provider(edge: Edge, base_url: str) -> None:
+    known = next((item for item in _items(edge, "/ai-providers") if item["id"] == PROVIDER), None)
+    if known is not None:
+        if known["base_url"] != base_url:
+            edge.call("PUT", f"/ai-providers/{PROVIDER}", {"base_url": base_url})
+        return
+    models = [{"id": model, "input_usd_per_mtok": "1", "output_usd_per_mtok": "2"} for model in MODELS]
+    edge.call(
+        "POST",
+        "/ai-providers",
+        {
+            "id": PROVIDER,
+            "kind": "openai-compatible",
+            "name": "Sandbox (simulated, local)",
+            "base_url": base_url,
+            "simulated": True,
+            "models": models,
+        },
+    )
+
+
+def _key(edge: Edge, host: str) -> None:
+    secret = f"sandbox-{secrets.token_urlsafe(24)}"
+    keys = [
+        item
+        for item in _items(edge, f"/ai-keys?workspace_id={WORKSPACE}")
+        if item["provider"] == PROVIDER and item["status"] != "revoked"
+    ]
+    if not keys:
+        body = {
+            "workspace_id": WORKSPACE,
+            "provider": PROVIDER,
+            "label": "Sandbox",
+            "api_key": secret,
+            "scopes": {"text": True},
+        }
+        edge.call("POST", "/ai-keys", body)
+    elif not any(item["status"] == "active" and item.get("host", host) == host for item in keys):
+        # A key is bound to the host it was entered for; the sandbox has moved to another port.
+        edge.call("PUT", f"/ai-keys/{keys[0]['id']}", {"api_key": secret})
+
+
+def _aliases(edge: Edge) -> None:
+    chain = [
+        {"provider": PROVIDER, "model": "sandbox-429", "priority": 1},
+        {"provider": PROVIDER, "model": "sandbox-echo", "priority": 2},
+    ]
+    known = {item["alias_name"] for item in _items(edge, f"/ai-aliases?workspace_id={WORKSPACE}")}
+    for name, shown, model, fallback in (
+        ("sandbox-echo", "Sandbox: echo", "sandbox-echo", []),
+        (FAILOVER_ALIAS, "Sandbox: failover", "sandbox-500", chain),
+    ):
+        if name in known:
+            continue
+        body = {
+            "workspace_id": WORKSPACE,
+            "alias_name": name,
+            "display_name": shown,
+            "capability": "chat",
+            "primary_provider": PROVIDER,
+            "primary_model": model,
+            "fallback_chain": fallback,
+        }
+        _create(edge, "/ai-aliases", body)
+
+
+def _items(edge: Edge, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = edge.call("GET", path)["items"]
+    return found
+
+
+def _create(edge: Edge, path: str, body: dict[str, Any]) -> None:
+    try:
+        edge.call("POST", path, body)
+    except EdgeRefused as refused:
+        if refused.status != _CONFLICT:
+            raise

@@ -1,0 +1,156 @@
+"""``python -m deploy.local.sandbox PORT``: a simulated provider on loopback that speaks OpenAI's wire format.
+
+For newcomers without a key and for watching failures; only the local stack starts it. Every answer says that it is
+simulated, in its text and in the header ``x-omnipost-simulated``. Its models behave as they are named.
+"""
+
+import asyncio
+import itertools
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+MODELS = ("sandbox-echo", "sandbox-slow", "sandbox-429", "sandbox-500", "sandbox-cut", "sandbox-badjson")
+KEY_PREFIX = "Bearer sandbox-"
+SLOW_S = 30.0
+BODY_LIMIT = 4 * 1024 * 1024
+_PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer. ``send`` bytes of the body are sent, then the connection is cut; None: all of it."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    send: int | None = None
+    wait_s: float = 0.0
+
+
+def respond(method: str, path: str, authorization: str, body: bytes) -> Answer:
+    """What the simulated provider answers to one request."""
+    if not authorization.startswith(KEY_PREFIX):
+        return _error(
+            401, "Incorrect API key provided (simulated). Sandbox keys start with sandbox-.", "invalid_api_key"
+        )
+    if (method, path) == ("GET", "/v1/models"):
+        items = [{"id": name, "object": "model", "created": 0, "owned_by": "sandbox (simulated)"} for name in MODELS]
+        return _json(200, {"object": "list", "data": items})
+    if (method, path) != ("POST", "/v1/chat/completions"):
+        return _error(404, f"Unknown request (simulated): {method} {path[:100]}", None)
+    try:
+        request = json.loads(body)
+        return _chat(str(request["model"]), request)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return _error(400, "The simulated provider cannot read this request.", None)
+
+
+def _chat(model: str, request: dict[str, Any]) -> Answer:
+    if model not in MODELS:
+        return _error(404, f"The model does not exist (simulated): {model[:100]}", "model_not_found")
+    if model == "sandbox-429":
+        return _error(429, "Rate limit reached (simulated).", "rate_limit_exceeded", ("Retry-After", "1"))
+    if model == "sandbox-500":
+        return _error(500, "The server had an error (simulated).", None)
+    answer = _completion(model, request)
+    if model == "sandbox-badjson":
+        return Answer(200, answer.body[: len(answer.body) // 2])
+    if model == "sandbox-cut":
+        return Answer(200, answer.body, send=len(answer.body) // 2)
+    return Answer(200, answer.body, answer.headers, wait_s=SLOW_S if model == "sandbox-slow" else 0.0)
+
+
+def _completion(model: str, request: dict[str, Any]) -> Answer:
+    said = [_text(message.get("content")) for message in request["messages"]]
+    words = f"[simulated] You said: {said[-1]}".split()
+    limit = request.get("max_completion_tokens") or request.get("max_tokens") or len(words)
+    spoken, asked = words[: int(limit)], sum(len(text.split()) for text in said)
+    reason = "stop" if len(spoken) == len(words) else "length"
+    usage = {"prompt_tokens": asked, "completion_tokens": len(spoken), "total_tokens": asked + len(spoken)}
+    head = {"id": f"chatcmpl-sandbox-{next(_numbers)}", "created": 0, "model": model}
+    if request.get("stream"):
+        return Answer(200, _stream(head, spoken, reason, usage), (("Content-Type", "text/event-stream"),))
+    message = {"role": "assistant", "content": " ".join(spoken), "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+    return _json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+
+
+def _stream(head: dict[str, Any], words: list[str], reason: str, usage: dict[str, int]) -> bytes:
+    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
+    choices: list[list[dict[str, Any]]] = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
+    choices.append([{"index": 0, "delta": {}, "finish_reason": reason}])
+    chunks = [{**head, "object": "chat.completion.chunk", "choices": choice} for choice in choices]
+    chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+def _json(status: int, body: object) -> Answer:
+    return Answer(status, json.dumps(body).encode())
+
+
+def _error(status: int, message: str, code: str | None, *headers: tuple[str, str]) -> Answer:
+    kind = {401: "invalid_request_error", 429: "requests", 500: "server_error"}.get(status, "invalid_request_error")
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return Answer(status, json.dumps(body).encode(), headers)
+
+
+def encode(answer: Answer) -> bytes:
+    """The whole HTTP/1.1 response."""
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(answer.body)),
+        "x-omnipost-simulated": "true",
+        **dict(answer.headers),
+    }
+    status = f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, 'Error')}"
+    return (
+        "\r\n".join([status, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode() + answer.body
+    )
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One connection, kept alive until the client closes it or sends what cannot be read."""
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, path, _ = head[0].split(" ", 2)
+            headers = _headers(head[1:])
+            body = await reader.readexactly(min(int(headers.get("content-length", "0")), BODY_LIMIT))
+            answer = respond(method, path.partition("?")[0], headers.get("authorization", ""), body)
+            await asyncio.sleep(answer.wait_s)
+            raw = encode(answer)
+            if answer.send is not None:
+                writer.write(raw[: len(raw) - len(answer.body) + answer.send])
+                return
+            writer.write(raw)
+            await writer.drain()
+    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return
+    finally:
+        writer.close()
+
+
+def _headers(lines: Iterable[str]) -> dict[str, str]:
+    pairs = (line.partition(":") for line in lines if line)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+async def main(port: int) -> None:
+    """Serve on 127.0.0.1 until killed; there is nothing to lose."""
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

@@ -1,0 +1,45 @@
+"""The stack's secrets: made once, kept in files of mode 0600, handed to services by path."""
+
+import base64
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import nkeys
+
+from deploy.local.home import Home, write_private
+from shared.sealing import VaultIdentity
+
+
+def ensure(home: Home, services: tuple[str, ...]) -> None:
+    """Make whatever is missing; what exists is never touched."""
+    folder = home.secrets
+    for name in ("kek", "vault-identity", "token-pepper"):
+        _once(folder / name, lambda: base64.b64encode(secrets.token_bytes(32)).decode())
+    _once(folder / "vault-public", lambda: _public(folder / "vault-identity"))
+    _once(folder / "pg-admin", lambda: secrets.token_urlsafe(24))
+    for service in services:
+        _once(folder / f"pg-{service}", lambda: secrets.token_urlsafe(24))
+        _once(folder / f"nkey-{service}.seed", _seed)
+    _once(home.admin_token, lambda: f"omni_{secrets.token_urlsafe(32)}")
+
+
+def nkey(home: Home, service: str) -> str:
+    """The public half of the service's NATS seed: its user name on the bus."""
+    seed = (home.secrets / f"nkey-{service}.seed").read_bytes().strip()
+    public: bytes = nkeys.from_seed(seed).public_key
+    return public.decode()
+
+
+def _once(path: Path, make: Callable[[], str]) -> None:
+    if not path.exists():
+        write_private(path, make())
+
+
+def _public(identity: Path) -> str:
+    return VaultIdentity.from_seed(base64.b64decode(identity.read_text())).public()
+
+
+def _seed() -> str:
+    seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    return seed.decode()

@@ -1,0 +1,137 @@
+"""The only wiring of the edge: HTTP in, NATS out."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from uuid import UUID
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from services.api.domain.access import Role, masked_token, token_hash
+from services.api.http import aliases, errors, health, invoke, keys, providers, usage, workspaces
+from services.api.http.caller import Doorkeeper
+from services.api.http.middleware import Edge as EdgeMiddleware
+from services.api.service import Edge
+from services.api.settings import Settings
+from services.api.store import Store, TokenRow
+from shared import logs, sealing
+from shared.bus import Bus
+from shared.clock import Clock, SystemClock
+from shared.db import Database
+from shared.errors import OmniError
+from shared.messages.base import Service
+from shared.runtime import Stop, load_settings
+from shared.settings import read_secret
+from shared.telemetry import Telemetry
+
+SCHEMA = "0001"
+FIRST_WORKSPACE = 1
+ADMIN_TOKEN = UUID(int=1)
+SEED_EVERY_S = 0.25
+
+
+def http_app(edge: Edge, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastAPI:
+    """The routes, with their state."""
+    app = FastAPI(title="OmniPost AI provider system", version="0.1.0", docs_url=None, redoc_url=None)
+    app.state.edge, app.state.doorkeeper, app.state.seeded = edge, doorkeeper, seeded
+    app.router.routes.append(Route("/ai-invoke", invoke.invoke, methods=["POST"]))
+    for module in (keys, aliases, providers, usage, workspaces, health):
+        app.include_router(module.routes)
+    errors.install(app)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn under our own signal handling."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class App:
+    """A running edge."""
+
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings, self._stop = settings, stop
+        self._clock: Clock = SystemClock()
+        self._telemetry = Telemetry(Service.API, settings.otel_exporter_otlp_endpoint)
+        self._bus = Bus(Service.API, settings, self._telemetry, stop.give_up)
+        self._database = Database(settings.database_url)
+        self._store = Store(self._database)
+        self._pepper = sealing.decode(read_secret(settings.token_pepper_file))
+        vault = sealing.VaultPublic.parse(read_secret(settings.vault_public_file))
+        self._edge = Edge(self._bus, self._store, self._clock, vault, self._pepper)
+        self._seeded = asyncio.Event()
+        doorkeeper = Doorkeeper(self._store, self._clock, self._pepper)
+        app = EdgeMiddleware(http_app(self._edge, doorkeeper, self._seeded), self._telemetry)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                host=settings.omnipost_host,
+                port=settings.omnipost_port,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=2048,
+                timeout_keep_alive=30,
+            )
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Come up in the order that lets ``/healthz`` and ``/readyz`` tell the truth."""
+        await self._bus.start()
+        await self._database.wait_for_schema(SCHEMA)
+        await self._first_rows()
+        self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._seed())]
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more requests, let those in flight finish."""
+        self._server.config.timeout_graceful_shutdown = max(1, int(grace_s))
+        self._server.should_exit = True
+        serving, seeding = self._tasks
+        seeding.cancel()
+        await asyncio.wait({serving}, timeout=grace_s + 1)
+        await self._bus.stop(1)
+        await self._database.close()
+        self._telemetry.stop()
+
+    async def _serve(self) -> None:
+        await self._server.serve()
+        self._stop.request(0 if self._server.started else 1)
+
+    async def _first_rows(self) -> None:
+        now = self._clock.now()
+        await self._store.ensure_workspace(FIRST_WORKSPACE, "Workspace 1", now)
+        if self._settings.admin_token_file is None:
+            return
+        token = read_secret(self._settings.admin_token_file)
+        hashed, masked = token_hash(self._pepper, token), masked_token(token)
+        row = TokenRow(
+            id=ADMIN_TOKEN, role=Role.PLATFORM_ADMIN, name="admin", masked=masked, token_hash=hashed, created_at=now
+        )
+        await self._store.put_token(row)
+
+    async def _seed(self) -> None:
+        while not self._seeded.is_set():
+            with suppress(OmniError):
+                await self._edge.seed_workspaces()
+                self._seeded.set()
+                return
+            await asyncio.sleep(SEED_EVERY_S)
+
+
+async def start(stop: Stop) -> App:
+    """Start an edge process."""
+    settings = load_settings(Settings, Service.API)
+    app = App(settings, stop)
+    await app.run()
+    logs.get().info("ready", port=settings.omnipost_port)
+    return app

@@ -1,0 +1,114 @@
+"""``/ai-aliases``: names for chains of targets."""
+
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Response
+
+from services.api.domain.access import Action, Principal
+from services.api.http.caller import Caller, TheEdge
+from services.api.schemas import AliasChange, AliasIn, ordered
+from services.api.service import SYNONYMS, Edge
+from shared.errors import invalid
+from shared.messages.base import Done
+from shared.messages.catalogue import (
+    AliasesV1,
+    AliasV1,
+    CreateAliasV1,
+    DeleteAliasV1,
+    GetAliasV1,
+    ListAliasesV1,
+    TargetV1,
+    UpdateAliasV1,
+)
+
+routes = APIRouter(prefix="/ai-aliases", tags=["aliases"])
+
+
+@routes.get("")
+async def list_aliases(caller: Caller, edge: TheEdge, workspace_id: int | None = None) -> dict[str, Any]:
+    """Every alias of a workspace, by name; ``available`` says whether any of its targets can be called today."""
+    workspace = await edge.workspace(caller, Action.READ_ALIASES, workspace_id)
+    aliases = await edge.bus.request(ListAliasesV1(workspace_id=workspace), AliasesV1)
+    return {"items": [alias_view(alias) for alias in aliases.items]}
+
+
+@routes.post("", status_code=201)
+async def create_alias(caller: Caller, edge: TheEdge, body: AliasIn) -> dict[str, Any]:
+    """Create an alias."""
+    workspace = await edge.workspace(caller, Action.WRITE_ALIASES, body.workspace_id)
+    primary = TargetV1(provider=body.primary_provider, model=body.primary_model)
+    request = CreateAliasV1(
+        alias_id=str(uuid4()),
+        workspace_id=workspace,
+        alias_name=body.alias_name,
+        display_name=body.display_name or body.alias_name,
+        capability=body.capability,
+        chain=tuple(map(_canonical, (primary, *ordered(body.fallback_chain)))),
+        routing_preference=body.routing_preference,
+        allow_aggregators=body.allow_aggregators,
+        time_limits=body.time_limits,
+    )
+    return alias_view(await edge.bus.request(request, AliasV1))
+
+
+@routes.get("/{alias_id}")
+async def get_alias(caller: Caller, edge: TheEdge, alias_id: str) -> dict[str, Any]:
+    """One alias."""
+    return alias_view(await _find(edge, caller, Action.READ_ALIASES, alias_id))
+
+
+@routes.put("/{alias_id}")
+async def change_alias(caller: Caller, edge: TheEdge, alias_id: str, body: AliasChange) -> dict[str, Any]:
+    """Change an alias; what is left out stays."""
+    alias = await _find(edge, caller, Action.WRITE_ALIASES, alias_id)
+    capability = body.capability or alias.capability
+    if body.modality not in (None, capability.modality):
+        raise invalid("modality and capability do not belong together")
+    primary_provider = body.primary_provider
+    request = UpdateAliasV1(
+        workspace_id=alias.workspace_id,
+        alias_id=alias.id,
+        alias_name=body.alias_name,
+        display_name=body.display_name,
+        capability=body.capability,
+        primary_provider=SYNONYMS.get(primary_provider, primary_provider) if primary_provider else None,
+        primary_model=body.primary_model,
+        fallbacks=None if body.fallback_chain is None else tuple(map(_canonical, ordered(body.fallback_chain))),
+        routing_preference=body.routing_preference,
+        allow_aggregators=body.allow_aggregators,
+        time_limits=body.time_limits,
+    )
+    return alias_view(await edge.bus.request(request, AliasV1))
+
+
+@routes.delete("/{alias_id}", status_code=204)
+async def delete_alias(caller: Caller, edge: TheEdge, alias_id: str) -> Response:
+    """Deactivate an alias; its calls stay in the log."""
+    alias = await _find(edge, caller, Action.WRITE_ALIASES, alias_id)
+    await edge.bus.request(DeleteAliasV1(workspace_id=alias.workspace_id, alias_id=alias.id), Done)
+    return Response(status_code=204)
+
+
+async def _find(edge: Edge, caller: Principal, action: Action, alias_id: str) -> AliasV1:
+    caller.may(action)
+    return await edge.bus.request(GetAliasV1(workspace_id=caller.workspace_id, alias_id=alias_id), AliasV1)
+
+
+def _canonical(target: TargetV1) -> TargetV1:
+    return TargetV1(provider=SYNONYMS.get(target.provider, target.provider), model=target.model)
+
+
+def alias_view(alias: AliasV1) -> dict[str, Any]:
+    """An alias in the specification's words."""
+    primary, *rest = alias.chain
+    view = alias.model_dump(mode="json", exclude={"chain"})
+    return {
+        **view,
+        "primary_provider": primary.provider,
+        "primary_model": primary.model,
+        "fallback_chain": [
+            {"provider": target.provider, "model": target.model, "priority": place}
+            for place, target in enumerate(rest, start=1)
+        ],
+    }

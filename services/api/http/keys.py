@@ -1,0 +1,83 @@
+"""``/ai-keys``: a workspace's own provider keys. The key itself never comes back."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from services.api.domain.access import Action
+from services.api.http.caller import Caller, TheEdge
+from services.api.schemas import KeyChange, KeyIn
+from services.api.service import KeyWithBudget
+from shared.messages.vocabulary import Modality
+from shared.money import usd_from_micros
+
+routes = APIRouter(prefix="/ai-keys", tags=["keys"])
+
+
+@routes.get("")
+async def list_keys(caller: Caller, edge: TheEdge, workspace_id: int | None = None) -> dict[str, Any]:
+    """Every key of a workspace, masked, oldest first."""
+    workspace = await edge.workspace(caller, Action.READ_KEYS, workspace_id)
+    return {"items": [key_view(item) for item in await edge.keys(workspace)]}
+
+
+@routes.post("", status_code=201)
+async def add_key(caller: Caller, edge: TheEdge, body: KeyIn) -> dict[str, Any]:
+    """Store a key and verify it with the provider, at no cost. A refused key is stored as ``invalid``."""
+    workspace = await edge.workspace(caller, Action.WRITE_KEYS, body.workspace_id)
+    return key_view(await edge.add_key(workspace, body))
+
+
+@routes.get("/{key_id}")
+async def get_key(caller: Caller, edge: TheEdge, key_id: str) -> dict[str, Any]:
+    """One key, masked."""
+    key = await edge.find_key(caller, Action.READ_KEYS, key_id)
+    return key_view(await edge.key(key.workspace_id, key.id))
+
+
+@routes.put("/{key_id}")
+async def change_key(caller: Caller, edge: TheEdge, key_id: str, body: KeyChange) -> dict[str, Any]:
+    """Change label, scopes or budgets, or replace the key; what is left out stays."""
+    key = await edge.find_key(caller, Action.WRITE_KEYS, key_id)
+    return key_view(await edge.change_key(key, body))
+
+
+@routes.delete("/{key_id}", status_code=204)
+async def revoke_key(caller: Caller, edge: TheEdge, key_id: str) -> Response:
+    """Revoke for good: no call starts with the key once this has answered."""
+    key = await edge.find_key(caller, Action.WRITE_KEYS, key_id)
+    await edge.revoke_key(key)
+    return Response(status_code=204)
+
+
+@routes.post("/{key_id}/verify")
+async def verify_key(caller: Caller, edge: TheEdge, key_id: str) -> dict[str, Any]:
+    """Ask the provider again whether it accepts the key, at no cost."""
+    key = await edge.find_key(caller, Action.WRITE_KEYS, key_id)
+    return key_view(await edge.verify_key(key))
+
+
+def key_view(item: KeyWithBudget) -> dict[str, Any]:
+    """A key as the contract has it."""
+    key, budget = item.key, item.budget
+    caps = budget.caps if budget else None
+    usd = caps.usd_micros if caps else None
+    return {
+        "id": key.id,
+        "workspace_id": key.workspace_id,
+        "provider": key.provider,
+        "label": key.label,
+        "masked_key": key.masked_key,
+        "scopes": {modality.value: modality in key.scopes for modality in Modality},
+        "status": key.status.value,
+        "status_reason": key.status_reason,
+        "monthly_budget_usd": None if usd is None else float(usd_from_micros(usd)),
+        "monthly_budget_tokens": caps.tokens if caps else None,
+        "monthly_budget_requests": caps.requests if caps else None,
+        "budget": budget.public() if budget else None,
+        "destination": key.host,
+        "version": key.version,
+        "last_verified_at": key.last_verified_at,
+        "created_at": key.created_at,
+        "updated_at": key.updated_at,
+    }

@@ -1,0 +1,49 @@
+"""``/ai-providers``: the catalogue. Everyone reads it, the platform admin changes it."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from services.api.domain.access import Action
+from services.api.http.caller import Caller, TheEdge
+from services.api.schemas import ProviderChange, ProviderIn
+from services.api.service import SYNONYMS
+from shared.messages.catalogue import CreateProviderV1, ListProvidersV1, ProvidersV1, ProviderV1, UpdateProviderV1
+
+routes = APIRouter(prefix="/ai-providers", tags=["providers"])
+
+
+@routes.get("")
+async def list_providers(caller: Caller, edge: TheEdge) -> dict[str, Any]:
+    """Every provider with its models and prices (USD per million tokens; null: the built-in table, or unknown)."""
+    caller.may(Action.READ_CATALOGUE)
+    providers = await edge.bus.request(ListProvidersV1(), ProvidersV1)
+    return {"items": [provider.model_dump(mode="json") for provider in providers.items]}
+
+
+@routes.post("", status_code=201)
+async def add_provider(caller: Caller, edge: TheEdge, body: ProviderIn) -> dict[str, Any]:
+    """Add an OpenAI-compatible host."""
+    caller.may(Action.WRITE_CATALOGUE)
+    request = CreateProviderV1(
+        id=body.id,
+        kind=body.kind,
+        name=body.name,
+        base_url=body.base_url,
+        models=tuple(model.model() for model in body.models),
+        simulated=body.simulated,
+    )
+    return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")
+
+
+@routes.put("/{provider_id}")
+async def change_provider(caller: Caller, edge: TheEdge, provider_id: str, body: ProviderChange) -> dict[str, Any]:
+    """Change a provider, a built-in one included. Models are added, or replace those with the same id."""
+    caller.may(Action.WRITE_CATALOGUE)
+    request = UpdateProviderV1(
+        id=SYNONYMS.get(provider_id, provider_id),
+        name=body.name,
+        base_url=body.base_url,
+        models=None if body.models is None else tuple(model.model() for model in body.models),
+    )
+    return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")

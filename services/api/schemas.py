@@ -1,0 +1,256 @@
+"""Bodies the edge accepts, in the specification's words. Unknown fields are refused, refused values never repeated."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StrictBool, StrictInt, model_validator
+
+from shared.messages.catalogue import ModelV1, TargetV1, TimeLimitsV1
+from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.vocabulary import Capability, Modality, Outcome
+
+_TEXT = r"^[^\x00-\x1f\x7f]+$"
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=_TEXT)]
+AliasName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+ProviderId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)]
+WorkspaceId = Annotated[StrictInt, Field(ge=1, le=2**53)]
+Count = Annotated[StrictInt, Field(ge=0, le=2**53)]
+
+
+def _money(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("an amount is a number")  # noqa: TRY004 - pydantic turns ValueError into a clear answer
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_money), Field(ge=0, le=1_000_000_000, decimal_places=6)]
+
+
+class Body(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+def _scopes(value: object) -> object:
+    # The specification's object of booleans; a plain list of names is understood as well.
+    if isinstance(value, list):
+        return dict.fromkeys((str(item) for item in value), True)
+    return value
+
+
+Scopes = Annotated[dict[Modality, StrictBool], BeforeValidator(_scopes)]
+
+
+class KeyIn(Body):
+    """A key to store. ``scopes`` left out: text only."""
+
+    workspace_id: WorkspaceId | None = None
+    provider: ProviderId
+    label: Name = "Key"
+    api_key: SecretStr
+    scopes: Scopes = Field(default={Modality.TEXT: True})
+    monthly_budget_usd: Usd | None = None
+    monthly_budget_tokens: Count | None = None
+    monthly_budget_requests: Count | None = None
+
+
+class KeyChange(Body):
+    """What to change of a key; what is left out stays. A budget of null removes the limit."""
+
+    workspace_id: WorkspaceId | None = None
+    label: Name | None = None
+    api_key: SecretStr | None = None
+    scopes: Scopes | None = None
+    monthly_budget_usd: Usd | None = None
+    monthly_budget_tokens: Count | None = None
+    monthly_budget_requests: Count | None = None
+
+
+class Fallback(Body):
+    """A further target; lower ``priority`` comes first, equal ones in the written order."""
+
+    provider: ProviderId
+    model: ModelId
+    priority: StrictInt = 0
+
+
+Fallbacks = Annotated[tuple[Fallback, ...], Field(max_length=15)]
+
+
+def ordered(fallbacks: tuple[Fallback, ...]) -> tuple[TargetV1, ...]:
+    """The targets in the order they are tried."""
+    by_priority = sorted(fallbacks, key=lambda fallback: fallback.priority)
+    return tuple(TargetV1(provider=fallback.provider, model=fallback.model) for fallback in by_priority)
+
+
+class AliasIn(Body):
+    """An alias to create. ``modality`` follows from ``capability`` and must agree when it is given."""
+
+    workspace_id: WorkspaceId | None = None
+    alias_name: AliasName
+    display_name: Name | None = None
+    modality: Modality | None = None
+    capability: Capability = Capability.CHAT
+    primary_provider: ProviderId
+    primary_model: ModelId
+    fallback_chain: Fallbacks = ()
+    routing_preference: Literal["quality", "speed", "cost"] = "quality"
+    allow_aggregators: StrictBool = False
+    time_limits: TimeLimitsV1 = TimeLimitsV1()
+
+    @model_validator(mode="after")
+    def _modality_agrees(self) -> "AliasIn":
+        if self.modality not in (None, self.capability.modality):
+            raise ValueError("modality and capability do not belong together")
+        return self
+
+
+class AliasChange(Body):
+    """What to change of an alias; what is left out stays."""
+
+    workspace_id: WorkspaceId | None = None
+    alias_name: AliasName | None = None
+    display_name: Name | None = None
+    modality: Modality | None = None
+    capability: Capability | None = None
+    primary_provider: ProviderId | None = None
+    primary_model: ModelId | None = None
+    fallback_chain: Fallbacks | None = None
+    routing_preference: Literal["quality", "speed", "cost"] | None = None
+    allow_aggregators: StrictBool | None = None
+    time_limits: TimeLimitsV1 | None = None
+
+
+def _decimal_text(value: object) -> object:
+    # JSON numbers are welcome; they are kept as the decimal text that was written.
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return format(Decimal(str(value)), "f")
+    return value
+
+
+Price = Annotated[str, BeforeValidator(_decimal_text), Field(pattern=r"^\d{1,9}(\.\d{1,12})?$")]
+
+
+class ModelIn(Body):
+    """A model of a provider. Prices are USD per million tokens; left out: unknown, and then no $ budget admits it."""
+
+    id: ModelId
+    capabilities: tuple[Capability, ...] = Field(default=(Capability.CHAT,), max_length=16)
+    input_usd_per_mtok: Price | None = None
+    output_usd_per_mtok: Price | None = None
+    context_window: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
+    max_output_tokens: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
+    default_max_tokens: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
+
+    def model(self) -> ModelV1:
+        """As the catalogue holds it."""
+        return ModelV1.model_validate(self.model_dump())
+
+
+Models = Annotated[tuple[ModelIn, ...], Field(max_length=500)]
+BaseUrl = Annotated[str, Field(min_length=8, max_length=2048)]
+
+
+class ProviderIn(Body):
+    """A provider to add to the catalogue. ``simulated``: its answers are not real, and it is labelled so."""
+
+    id: ProviderId
+    kind: Literal["openai-compatible"] = "openai-compatible"
+    name: Name | None = None
+    base_url: BaseUrl
+    models: Models = ()
+    simulated: StrictBool = False
+
+
+class ProviderChange(Body):
+    """What to change of a provider, a built-in one included."""
+
+    name: Name | None = None
+    base_url: BaseUrl | None = None
+    models: Models | None = None
+
+
+class WorkspaceIn(Body):
+    """A workspace to create; without ``id`` the next free one is taken."""
+
+    id: WorkspaceId | None = None
+    name: Name
+
+
+class TokenIn(Body):
+    """An access token to create for a workspace."""
+
+    workspace_id: WorkspaceId | None = None
+    role: Literal["owner", "admin", "member", "viewer"] = "member"
+    name: Name = "Token"
+    expires_in_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None = None
+
+
+class TextPart(Body):
+    """A part of a message's content, in OpenAI's shape."""
+
+    type: Literal["text"]
+    text: str
+
+
+class MessageIn(Body):
+    """A message in OpenAI's shape; ``developer`` is another word for ``system``."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[tuple[TextPart, ...], Field(min_length=1, max_length=256)]
+
+    def message(self) -> ChatMessageV1:
+        """As the router takes it."""
+        parts = self.content
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        return ChatMessageV1(role="system" if self.role == "developer" else self.role, content=text)
+
+
+class InvokeIn(Body):
+    """A call: ``prompt`` or ``messages``. ``options`` as in ``ChatOptionsV1``; an unknown one is refused by name."""
+
+    workspace_id: WorkspaceId | None = None
+    alias_name: AliasName
+    capability: Capability | None = None
+    prompt: str | None = Field(default=None, min_length=1)
+    messages: tuple[MessageIn, ...] | None = Field(default=None, min_length=1, max_length=2048)
+    input: Any = None
+    options: ChatOptionsV1 = ChatOptionsV1()
+    stream: StrictBool = False
+
+    @model_validator(mode="after")
+    def _one_question(self) -> "InvokeIn":
+        if self.stream:
+            raise ValueError("streaming is not available yet; leave 'stream' out")
+        if self.input is not None:
+            raise ValueError("'input' belongs to embedding, which is not available yet")
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give either 'prompt' or 'messages'")
+        return self
+
+    def conversation(self) -> tuple[ChatMessageV1, ...]:
+        """The messages to answer."""
+        if self.messages is not None:
+            return tuple(message.message() for message in self.messages)
+        return (ChatMessageV1(role="user", content=self.prompt or ""),)
+
+
+Filter = Annotated[str | None, Field(max_length=200)]
+
+
+class CallsQuery(Body):
+    """Which rows of the call log to show. ``from`` and ``to``: ISO dates or instants."""
+
+    workspace_id: int | None = None
+    from_: Filter = Field(default=None, alias="from")
+    to: Filter = None
+    provider: Filter = None
+    alias_name: Filter = None
+    model: Filter = None
+    key_id: Filter = None
+    call_id: Filter = None
+    outcome: Outcome | None = None
+    cursor: Filter = None
+    limit: int = Field(default=50, ge=1, le=500)

@@ -1,0 +1,206 @@
+"""What the edge does that takes more than one message: adding a key, listing keys with their budgets, workspaces."""
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from services.api.domain.access import Action, Principal, masked_token, token_hash
+from services.api.schemas import KeyChange, KeyIn, TokenIn
+from services.api.store import Store, TokenRow, WorkspaceRow
+from shared import sealing
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.errors import OmniError, invalid, not_found
+from shared.messages.base import Done
+from shared.messages.catalogue import ListProvidersV1, ProvidersV1, ProviderV1, SeedWorkspaceV1
+from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, SetKeyBudgetV1, Unit
+from shared.messages.router import VerdictV1, VerifyKeyV1
+from shared.messages.vault import CreateKeyV1, GetKeyV1, KeysV1, KeyV1, ListKeysV1, RevokeKeyV1, UpdateKeyV1
+from shared.messages.vocabulary import Modality
+from shared.money import micros_from_usd
+
+VERIFY_TIMEOUT_S = 20.0
+# Names people use for a provider, and the one the catalogue uses.
+SYNONYMS = {"gemini": "google", "zai": "zhipu", "glm": "zhipu"}
+
+
+@dataclass(frozen=True)
+class KeyWithBudget:
+    """A stored key and its budget; None when metering does not know the key (it cannot be used then)."""
+
+    key: KeyV1
+    budget: BudgetV1 | None
+
+
+class Edge:
+    """Use cases of the HTTP API. Every failure is an OmniError."""
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock, vault: sealing.VaultPublic, pepper: bytes) -> None:
+        self.bus, self.store = bus, store
+        self._clock, self._vault, self._pepper = clock, vault, pepper
+        self._workspaces: set[int] = set()
+
+    async def workspace(self, caller: Principal, action: Action, named: int | None) -> int:
+        """The workspace a request is about, once the caller may do ``action`` there.
+
+        Raises OmniError: ``forbidden``, ``invalid_request`` (none named), ``not_found`` (no such workspace).
+        """
+        caller.may(action)
+        workspace_id = caller.reach(named)
+        if workspace_id not in self._workspaces:
+            if not await self.store.has_workspace(workspace_id):
+                raise not_found("workspace", workspace_id=workspace_id)
+            self._workspaces.add(workspace_id)
+        return workspace_id
+
+    async def provider(self, provider_id: str) -> ProviderV1:
+        """A provider of the catalogue. Raises OmniError ``invalid_request`` when it is unknown."""
+        name = SYNONYMS.get(provider_id, provider_id)
+        providers = await self.bus.request(ListProvidersV1(), ProvidersV1)
+        found = next((provider for provider in providers.items if provider.id == name), None)
+        if found is None:
+            known = ", ".join(provider.id for provider in providers.items)
+            raise invalid(f"There is no such provider; choose one of: {known}.", field="provider")
+        return found
+
+    # -- keys ------------------------------------------------------------------------------------------------
+
+    async def add_key(self, workspace_id: int, body: KeyIn) -> KeyWithBudget:
+        """Store a key with its budget and verify it. A refused key is stored as ``invalid``, to be mended later."""
+        provider = await self.provider(body.provider)
+        key_id = str(uuid4())
+        budget = await self.bus.request(
+            SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=_caps(body)), BudgetV1
+        )
+        created = CreateKeyV1(
+            key_id=key_id,
+            workspace_id=workspace_id,
+            provider=provider.id,
+            host=provider.host,
+            label=body.label,
+            scopes=_enabled(body.scopes),
+            sealed=self._sealed(body.api_key.get_secret_value(), workspace_id, key_id, provider.id, provider.host),
+        )
+        await self.bus.request(created, KeyV1)
+        await self._try_verify(workspace_id, key_id)
+        key = await self.bus.request(GetKeyV1(workspace_id=workspace_id, key_id=key_id), KeyV1)
+        return KeyWithBudget(key, budget)
+
+    async def change_key(self, key: KeyV1, body: KeyChange) -> KeyWithBudget:
+        """Change what ``body`` names; a new secret is verified before the answer."""
+        caps = _caps(body)
+        if caps:
+            await self.bus.request(SetKeyBudgetV1(workspace_id=key.workspace_id, key_id=key.id, caps=caps), BudgetV1)
+        sealed = host = None
+        if body.api_key is not None:
+            host = (await self.provider(key.provider)).host
+            sealed = self._sealed(body.api_key.get_secret_value(), key.workspace_id, key.id, key.provider, host)
+        scopes = None if body.scopes is None else _enabled(body.scopes)
+        change = UpdateKeyV1(
+            workspace_id=key.workspace_id, key_id=key.id, label=body.label, scopes=scopes, host=host, sealed=sealed
+        )
+        await self.bus.request(change, KeyV1)
+        if sealed:
+            await self._try_verify(key.workspace_id, key.id)
+        return await self.key(key.workspace_id, key.id)
+
+    async def verify_key(self, key: KeyV1) -> KeyWithBudget:
+        """Ask the provider about the key, and return the key as it stands then."""
+        request = VerifyKeyV1(workspace_id=key.workspace_id, key_id=key.id)
+        await self.bus.request(request, VerdictV1, timeout=VERIFY_TIMEOUT_S)
+        return await self.key(key.workspace_id, key.id)
+
+    async def _try_verify(self, workspace_id: int, key_id: str) -> None:
+        # The key is stored by now: a router that is away must not make the caller believe that it is not.
+        with suppress(OmniError):
+            request = VerifyKeyV1(workspace_id=workspace_id, key_id=key_id)
+            await self.bus.request(request, VerdictV1, timeout=VERIFY_TIMEOUT_S)
+
+    async def find_key(self, caller: Principal, action: Action, key_id: str) -> KeyV1:
+        """A key by id, wherever the caller may look. Raises OmniError ``not_found``, ``forbidden``."""
+        caller.may(action)
+        return await self.bus.request(GetKeyV1(workspace_id=caller.workspace_id, key_id=key_id), KeyV1)
+
+    async def key(self, workspace_id: int, key_id: str) -> KeyWithBudget:
+        """One key with its budget."""
+        key = await self.bus.request(GetKeyV1(workspace_id=workspace_id, key_id=key_id), KeyV1)
+        return KeyWithBudget(key, (await self._budgets(workspace_id)).get(key_id))
+
+    async def keys(self, workspace_id: int) -> list[KeyWithBudget]:
+        """Every key of a workspace, oldest first, revoked ones included."""
+        keys = await self.bus.request(ListKeysV1(workspace_id=workspace_id), KeysV1)
+        budgets = await self._budgets(workspace_id)
+        return [KeyWithBudget(key, budgets.get(key.id)) for key in keys.items]
+
+    async def revoke_key(self, key: KeyV1) -> None:
+        """After this returns no call starts with the key."""
+        await self.bus.request(RevokeKeyV1(workspace_id=key.workspace_id, key_id=key.id), Done, timeout=10)
+
+    async def _budgets(self, workspace_id: int) -> Mapping[str, BudgetV1]:
+        budgets = await self.bus.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)
+        return {budget.key_id: budget for budget in budgets.items if budget.key_id}
+
+    def _sealed(self, secret: str, workspace_id: int, key_id: str, provider: str, host: str) -> str:
+        # A key that cannot even be encoded is refused by the vault like any other malformed one.
+        info = sealing.key_info(workspace_id=workspace_id, key_id=key_id, provider=provider, host=host)
+        return sealing.encode(sealing.seal(secret.strip().encode("utf-8", "replace"), self._vault.sealing, info))
+
+    # -- workspaces and tokens -------------------------------------------------------------------------------
+
+    async def add_workspace(self, workspace_id: int | None, name: str) -> int:
+        """Create a workspace with the default aliases. Raises OmniError ``conflict``."""
+        created = await self.store.add_workspace(WorkspaceRow(id=workspace_id, name=name, created_at=self._clock.now()))
+        await self._seed(created)
+        return created
+
+    async def seed_workspaces(self) -> None:
+        """Give every workspace that has none yet its default aliases (one may have been left half made)."""
+        for row in await self.store.workspaces():
+            if row.seeded_at is None and row.id is not None:
+                await self._seed(row.id)
+
+    async def _seed(self, workspace_id: int) -> None:
+        await self.bus.request(SeedWorkspaceV1(workspace_id=workspace_id), Done)
+        await self.store.seeded(workspace_id, self._clock.now())
+
+    async def add_token(self, workspace_id: int, body: TokenIn) -> tuple[TokenRow, str]:
+        """A new access token: its row, and the token itself, which is shown this once."""
+        token = f"omni_{secrets.token_urlsafe(32)}"
+        now = self._clock.now()
+        row = TokenRow(
+            id=uuid4(),
+            workspace_id=workspace_id,
+            role=body.role,
+            name=body.name,
+            masked=masked_token(token),
+            token_hash=token_hash(self._pepper, token),
+            created_at=now,
+            expires_at=now + timedelta(days=body.expires_in_days) if body.expires_in_days else None,
+        )
+        await self.store.put_token(row)
+        return row, token
+
+    async def revoke_token(self, token_id: UUID, workspace_id: int | None) -> None:
+        """Raises OmniError ``not_found``."""
+        if not await self.store.revoke_token(token_id, workspace_id, self._clock.now()):
+            raise not_found("token")
+
+
+def _enabled(scopes: Mapping[Modality, bool]) -> frozenset[Modality]:
+    return frozenset(modality for modality, allowed in scopes.items() if allowed)
+
+
+def _caps(body: KeyIn | KeyChange) -> dict[Unit, int | None]:
+    caps: dict[Unit, int | None] = {}
+    given = body.model_fields_set
+    if "monthly_budget_usd" in given:
+        usd = body.monthly_budget_usd
+        caps["usd_micros"] = None if usd is None else micros_from_usd(usd)
+    if "monthly_budget_tokens" in given:
+        caps["tokens"] = body.monthly_budget_tokens
+    if "monthly_budget_requests" in given:
+        caps["requests"] = body.monthly_budget_requests
+    return caps

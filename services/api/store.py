@@ -1,0 +1,121 @@
+"""The edge's tables: workspaces and access tokens."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Field, SQLModel, col, or_, select, update
+
+from services.api.domain.access import Principal, Role
+from shared.db import Database
+from shared.errors import Code, OmniError
+
+
+def _instant(*, default: Any = ...) -> Any:  # noqa: ANN401 - SQLModel's Field is typed Any
+    return Field(default=default, sa_type=DateTime(timezone=True))
+
+
+class WorkspaceRow(SQLModel, table=True):
+    """A customer. ``seeded_at``: when the router gave it the default aliases."""
+
+    __tablename__ = "workspaces"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
+    name: str
+    created_at: datetime = _instant()
+    seeded_at: datetime | None = _instant(default=None)
+
+
+class TokenRow(SQLModel, table=True):
+    """An access token, of which only a keyed hash is kept."""
+
+    __tablename__ = "access_tokens"
+
+    id: UUID = Field(primary_key=True)
+    workspace_id: int | None = Field(default=None, sa_type=BigInteger)
+    role: str
+    name: str
+    masked: str
+    token_hash: bytes
+    created_at: datetime = _instant()
+    expires_at: datetime | None = _instant(default=None)
+    revoked_at: datetime | None = _instant(default=None)
+
+
+class Store:
+    """Raises OmniError ``unavailable`` when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ping(self) -> None:
+        """Raises OmniError ``unavailable`` unless the database answers."""
+        async with self._database.session() as session:
+            await session.exec(select(1))
+
+    async def principal(self, token_hash: bytes, now: datetime) -> Principal | None:
+        """Who a token's hash stands for, None when it is unknown, expired or revoked."""
+        query = select(TokenRow).where(
+            TokenRow.token_hash == token_hash,
+            col(TokenRow.revoked_at).is_(None),
+            or_(col(TokenRow.expires_at).is_(None), col(TokenRow.expires_at) > now),
+        )
+        async with self._database.session() as session:
+            row = (await session.exec(query)).first()
+        return Principal(Role(row.role), row.workspace_id) if row else None
+
+    async def put_token(self, row: TokenRow) -> None:
+        """Insert a token, or replace the one with the same id."""
+        async with self._database.session() as session:
+            await session.merge(row)
+
+    async def tokens(self, workspace_id: int) -> list[TokenRow]:
+        """The workspace's tokens, newest first."""
+        query = select(TokenRow).where(TokenRow.workspace_id == workspace_id).order_by(col(TokenRow.created_at).desc())
+        async with self._database.session() as session:
+            return list((await session.exec(query)).all())
+
+    async def revoke_token(self, token_id: UUID, workspace_id: int | None, now: datetime) -> bool:
+        """Revoke a workspace's token (of any workspace when None); False when there is none."""
+        query = update(TokenRow).where(col(TokenRow.id) == token_id, col(TokenRow.workspace_id).is_not(None))
+        if workspace_id is not None:
+            query = query.where(col(TokenRow.workspace_id) == workspace_id)
+        async with self._database.session() as session:
+            result = await session.exec(query.values(revoked_at=now))
+        return bool(result.rowcount)
+
+    async def add_workspace(self, row: WorkspaceRow) -> int:
+        """Insert a workspace and return its id. Raises OmniError ``conflict`` when the id is taken."""
+        try:
+            async with self._database.session() as session:
+                session.add(row)
+                await session.flush()
+        except IntegrityError:
+            raise OmniError(Code.CONFLICT, "A workspace with this id exists.") from None
+        if row.id is None:
+            raise OmniError(Code.INTERNAL, "The new workspace has no id.")
+        return row.id
+
+    async def ensure_workspace(self, workspace_id: int, name: str, now: datetime) -> None:
+        """Insert a workspace unless it exists."""
+        statement = insert(WorkspaceRow).values(id=workspace_id, name=name, created_at=now).on_conflict_do_nothing()
+        async with self._database.session() as session:
+            await session.exec(statement)
+
+    async def workspaces(self) -> list[WorkspaceRow]:
+        """Every workspace, by id."""
+        async with self._database.session() as session:
+            return list((await session.exec(select(WorkspaceRow).order_by(col(WorkspaceRow.id)))).all())
+
+    async def has_workspace(self, workspace_id: int) -> bool:
+        """Whether the workspace exists."""
+        async with self._database.session() as session:
+            return await session.get(WorkspaceRow, workspace_id) is not None
+
+    async def seeded(self, workspace_id: int, now: datetime) -> None:
+        """Note that the workspace has its default aliases."""
+        async with self._database.session() as session:
+            await session.exec(update(WorkspaceRow).where(col(WorkspaceRow.id) == workspace_id).values(seeded_at=now))

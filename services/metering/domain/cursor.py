@@ -1,0 +1,32 @@
+"""The place in the call log where a page ended, as an opaque text. Pure."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from uuid import UUID
+
+from shared.errors import invalid
+
+Place = tuple[datetime, UUID]
+_MAX_LENGTH = 200
+
+
+def encode(place: Place) -> str:
+    """URL-safe text for ``place``."""
+    started_at, attempt_id = place
+    text = f"{started_at.astimezone(UTC).isoformat()} {attempt_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def decode(cursor: str) -> Place:
+    """Raises OmniError ``invalid_request`` for anything ``encode`` did not make."""
+    try:
+        if len(cursor) > _MAX_LENGTH:
+            raise ValueError
+        moment, _, attempt = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii").partition(" ")
+        place = datetime.fromisoformat(moment), UUID(attempt)
+        if encode(place) != cursor:
+            raise ValueError
+    except (ValueError, OverflowError, binascii.Error):
+        raise invalid("This cursor was not made by this service; start again without one.") from None
+    return place

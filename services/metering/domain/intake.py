@@ -1,0 +1,109 @@
+"""Reading what arrives from outside: a fact that cannot be stored is named as malformed here, before any database.
+
+Reasons never repeat a value of the message.
+"""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pydantic
+
+from shared.errors import invalid
+from shared.messages.router import CallFinishedV1
+
+MAX_AMOUNT = 10**15
+"""A thousand million dollars in micros: no honest amount is larger, and sums of these stay inside a bigint."""
+MAX_TEXT = 300
+_BIGINT, _INT = 2**63 - 1, 2**31 - 1
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Malformed(Exception):  # noqa: N818 - it is what the message is, and it is dead-lettered, not handled
+    """The message cannot be a fact. ``reason`` is safe to store and to show."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = f"malformed: {reason}"
+
+
+def read_finished(body: bytes) -> CallFinishedV1:
+    """Parse a finished call. Raises Malformed, without any value of ``body``."""
+    try:
+        event = CallFinishedV1.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        raise Malformed(_where(error)) from None
+    for name in ("attempt_id", "key_id"):
+        if not _is_uuid(getattr(event, name)):
+            raise Malformed(f"{name} (not a UUID)")
+    for name in ("started_at", "finished_at"):
+        moment: datetime = getattr(event, name)
+        if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
+            raise Malformed(f"{name} (no time zone, or no plausible date)")
+    _check_numbers(event)
+    for name in ("finish_reason", "trace_id", "provider_request_id", "price_version"):
+        if not is_storable(getattr(event, name)):
+            raise Malformed(f"{name} (too long, or a NUL character)")
+    return event
+
+
+def _check_numbers(event: CallFinishedV1) -> None:
+    amounts = event.tokens.model_dump() | {"cost_usd_micros": event.cost_usd_micros, "latency_ms": event.latency_ms}
+    for name, amount in amounts.items():
+        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
+            raise Malformed(f"{name} (out of range)")
+    if event.status is not None and not 0 <= event.status <= _INT:
+        raise Malformed("status (out of range)")
+
+
+def _where(error: pydantic.ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    known = [str(part) for part in first["loc"] if part in CallFinishedV1.model_fields or part == "tokens"]
+    return f"{'.'.join(known) or 'body'} ({first['type']})"
+
+
+def uuid_of(text: str, name: str) -> UUID:
+    """Raises OmniError ``invalid_request`` unless ``text`` is a UUID."""
+    if not _is_uuid(text):
+        raise invalid(f"{name} must be a UUID.")
+    return UUID(text)
+
+
+def check_workspace(workspace_id: int) -> int:
+    """Raises OmniError ``invalid_request`` unless it can be a workspace's id."""
+    if not 0 < workspace_id <= _BIGINT:
+        raise invalid("workspace_id must be a positive whole number.")
+    return workspace_id
+
+
+def check_amount(amount: int | None, name: str) -> int | None:
+    """Raises OmniError ``invalid_request`` for a negative or absurdly large amount."""
+    if amount is not None and not 0 <= amount <= MAX_AMOUNT:
+        raise invalid(f"{name} must be between 0 and {MAX_AMOUNT}.")
+    return amount
+
+
+def check_index(index: int) -> int:
+    """Raises OmniError ``invalid_request`` unless it can count attempts."""
+    if not 0 <= index <= _INT:
+        raise invalid("attempt_index is out of range.")
+    return index
+
+
+def check_text(text: str, name: str) -> str:
+    """Raises OmniError ``invalid_request`` for a text PostgreSQL could not store or index."""
+    if not is_storable(text):
+        raise invalid(f"{name} must be at most {MAX_TEXT} characters, without NUL.")
+    return text
+
+
+def is_storable(text: str | None) -> bool:
+    """Whether PostgreSQL can store and index it."""
+    return text is None or (len(text) <= MAX_TEXT and "\0" not in text)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return len(text) == 36

@@ -1,0 +1,160 @@
+"""Settling finished calls: batches from the stream, each in one transaction, every message at most once in effect.
+
+What cannot be settled goes to ``dead_letters`` in the same transaction, and its neighbours are not harmed.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from opentelemetry.trace import SpanKind
+from psycopg.rows import class_row
+
+from services.metering import postings
+from services.metering.connection import BAD_DATA, Connection, Raw
+from services.metering.domain.intake import Malformed, read_finished
+from services.metering.domain.settlement import Reservation, Settlement, Stray, settle
+from shared import logs
+from shared.clock import Clock
+from shared.messages.router import CallFinishedV1
+from shared.records import Delivery
+from shared.telemetry import Telemetry
+
+MAX_DELIVERIES = 5
+POISON = "poison: the database refuses it"
+WRONG = (*BAD_DATA, postings.Drift)
+
+_LOCK = (
+    "SELECT "
+    + postings.RESERVATION_COLUMNS
+    + " FROM reservations WHERE attempt_id = ANY(%s::uuid[]) ORDER BY attempt_id FOR UPDATE"
+)
+_BURY = """
+    INSERT INTO dead_letters AS d (received_at, subject, reason, attempt_id, body, fingerprint, delivered)
+    SELECT %s, %s, a.* FROM unnest(%s::text[], %s::uuid[], %s::bytea[], %s::bytea[], %s::integer[]) AS a
+    ORDER BY 6
+    ON CONFLICT (fingerprint) DO UPDATE SET delivered = greatest(d.delivered, excluded.delivered)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A message nobody can act on by program. The fingerprint makes its repetitions one row."""
+
+    reason: str
+    attempt_id: UUID | None
+    body: bytes
+    delivered: int
+
+    @property
+    def fingerprint(self) -> bytes:
+        what = self.attempt_id.bytes if self.attempt_id else self.body
+        return hashlib.sha256(self.reason.encode() + b"\0" + what).digest()
+
+
+_Facts = dict[UUID, tuple[CallFinishedV1, Delivery]]
+
+
+class Settler:
+    """The handler of the call stream. Not for use by two tasks at once."""
+
+    def __init__(self, connection: Connection, clock: Clock, telemetry: Telemetry) -> None:
+        self._connection, self._clock, self._telemetry = connection, clock, telemetry
+        self._log = logs.get()
+
+    async def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle a batch; committed when this returns, so it may be acknowledged.
+
+        Raises OmniError ``unavailable`` (nothing was settled), or a psycopg error of a message that the database refuses
+        and that has not come often enough to be buried: then all of the batch may come again.
+        """
+        with ExitStack() as spans:
+            for delivery in deliveries:
+                spans.enter_context(
+                    self._telemetry.received("CallFinishedV1 settle", delivery.traceparent, SpanKind.CONSUMER)
+                )
+            try:
+                await self._settle_together(deliveries)
+            except WRONG:
+                await self._settle_each(deliveries)
+
+    async def _settle_each(self, deliveries: Sequence[Delivery]) -> None:
+        failure: Exception | None = None
+        for delivery in deliveries:
+            try:
+                await self._settle_together([delivery])
+            except WRONG as error:
+                if delivery.deliveries < MAX_DELIVERIES:
+                    failure = error
+                    continue
+                letter = _Letter(POISON, None, delivery.body, delivery.deliveries)
+                now = self._clock.now()
+                await self._connection.run(lambda raw, one=letter: _bury_alone(raw, one, now))  # type: ignore[misc]
+        if failure is not None:
+            raise failure
+
+    async def _settle_together(self, deliveries: Sequence[Delivery]) -> None:
+        facts, malformed = _read(deliveries)
+        now = self._clock.now()
+        buried = await self._connection.run(lambda raw: _transact(raw, facts, malformed, now))
+        if buried:
+            self._log.warning("events went to the dead letters", subject=CallFinishedV1.subject, count=buried)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._connection.close()
+
+
+def _read(deliveries: Sequence[Delivery]) -> tuple[_Facts, list[_Letter]]:
+    facts: _Facts = {}
+    malformed = []
+    for delivery in deliveries:
+        try:
+            event = read_finished(delivery.body)
+        except Malformed as error:
+            malformed.append(_Letter(error.reason, None, delivery.body, delivery.deliveries))
+        else:
+            facts.setdefault(UUID(event.attempt_id), (event, delivery))
+    return facts, malformed
+
+
+async def _transact(raw: Raw, facts: _Facts, malformed: Sequence[_Letter], now: datetime) -> int:
+    async with raw.pipeline():
+        await raw.execute("BEGIN")
+        cursor = raw.cursor(row_factory=class_row(Reservation))
+        await cursor.execute(_LOCK, (sorted(facts),))
+        held = {reservation.attempt_id: reservation for reservation in await cursor.fetchall()}
+    letters = list(malformed)
+    settlements: list[Settlement] = []
+    for attempt, (event, delivery) in facts.items():
+        end = settle(held.get(attempt), event)
+        if isinstance(end, Stray):
+            letters.append(_Letter(end.reason, attempt, delivery.body, delivery.deliveries))
+        elif end is not None:
+            settlements.append(end)
+    await _bury(raw, letters, now)
+    await postings.post(raw, settlements, now)
+    await raw.execute("COMMIT")
+    return len(letters)
+
+
+async def _bury_alone(raw: Raw, letter: _Letter, now: datetime) -> None:
+    await _bury(raw, [letter], now)
+
+
+async def _bury(raw: Raw, letters: Sequence[_Letter], now: datetime) -> None:
+    # Two equal letters in one statement would be one row updated twice, which PostgreSQL refuses.
+    rows = list({letter.fingerprint: letter for letter in letters}.values())
+    if not rows:
+        return
+    columns = (
+        [row.reason for row in rows],
+        [row.attempt_id for row in rows],
+        [row.body for row in rows],
+        [row.fingerprint for row in rows],
+        [row.delivered for row in rows],
+    )
+    await raw.execute(_BURY, (now, CallFinishedV1.subject, *columns))

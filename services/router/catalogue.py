@@ -1,0 +1,180 @@
+"""Providers and aliases as this process knows them: read from the database, dropped when somebody changes them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.router.domain.catalogue import MODELS
+from services.router.domain.destinations import host_of
+from services.router.domain.plan import Offer
+from services.router.providers import PROVIDERS, adapter_of
+from services.router.providers.base import Adapter
+from services.router.store import AliasRow, ProviderRow, Store
+from shared.clock import Clock
+from shared.errors import not_found
+from shared.messages.catalogue import AliasV1, CatalogueChangedV1, ModelV1, ProviderV1, TargetV1, TimeLimitsV1
+from shared.messages.vocabulary import Capability
+
+REMEMBER_S = 10.0
+MAX_WORKSPACES = 10_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A provider that may be called: its row, its adapter, its models by id, and what planning needs of it."""
+
+    row: ProviderRow
+    adapter: Adapter | None
+    models: Mapping[str, ModelV1]
+    offer: Offer
+
+    def model(self, model_id: str) -> ModelV1:
+        """The model as the catalogue has it, or a bare one: providers bring out models faster than catalogues learn."""
+        return self.models.get(model_id) or ModelV1(id=model_id)
+
+
+class Catalogue:
+    """Cached reads over the store. Raises OmniError ``unavailable`` when the database is away and nothing is known."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._entries: tuple[float, dict[str, Entry]] | None = None
+        self._aliases: dict[int, tuple[float, dict[str, AliasV1]]] = {}
+        self._generation = 0
+
+    async def entries(self) -> Mapping[str, Entry]:
+        """Every provider, by id."""
+        if self._entries is None or self._stale(self._entries[0]):
+            generation = self._generation
+            rows = await self._store.providers()
+            entries = {row.id: _entry(row) for row in rows}
+            if generation != self._generation:
+                return entries
+            self._entries = (self._clock.monotonic(), entries)
+        return self._entries[1]
+
+    async def offers(self) -> Mapping[str, Offer]:
+        """What every provider can do today."""
+        return {provider_id: entry.offer for provider_id, entry in (await self.entries()).items()}
+
+    async def aliases(self, workspace_id: int) -> Mapping[str, AliasV1]:
+        """The active aliases of a workspace, by name."""
+        known = self._aliases.get(workspace_id)
+        if known is None or self._stale(known[0]):
+            generation = self._generation
+            offers = await self.offers()
+            rows = await self._store.aliases(workspace_id)
+            aliases = {row.alias_name: alias_view(row, offers) for row in rows}
+            if generation != self._generation:
+                return aliases
+            while len(self._aliases) >= MAX_WORKSPACES:
+                del self._aliases[next(iter(self._aliases))]
+            known = self._aliases[workspace_id] = (self._clock.monotonic(), aliases)
+        return known[1]
+
+    async def alias(self, workspace_id: int, alias_name: str) -> AliasV1:
+        """Raises OmniError ``not_found``."""
+        found = (await self.aliases(workspace_id)).get(alias_name)
+        if found is None:
+            raise not_found("alias", alias_name=alias_name)
+        return found
+
+    async def changed(self, event: CatalogueChangedV1) -> None:
+        """Read again what somebody has changed."""
+        self.forget(event.workspace_id)
+
+    def forget(self, workspace_id: int | None) -> None:
+        """Drop a workspace's aliases, or (None) the providers and with them every alias's view of them."""
+        self._generation += 1
+        if workspace_id is None:
+            self._entries = None
+            self._aliases.clear()
+        else:
+            self._aliases.pop(workspace_id, None)
+
+    def _stale(self, read_at: float) -> bool:
+        return self._clock.monotonic() - read_at > REMEMBER_S
+
+
+def provider_view(row: ProviderRow) -> ProviderV1:
+    """A provider's row as others see it."""
+    entry = _entry(row)
+    return ProviderV1(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,
+        status="available" if entry.adapter else "planned",
+        base_url=row.base_url,
+        host=entry.offer.host,
+        capabilities=_capabilities(row.id),
+        aggregator=entry.offer.aggregator,
+        simulated=row.simulated,
+        models=tuple(entry.models.values()),
+        updated_at=row.updated_at,
+    )
+
+
+def alias_view(row: AliasRow, offers: Mapping[str, Offer]) -> AliasV1:
+    """An alias's row as others see it, with the targets that cannot be called yet."""
+    capability = Capability(row.capability)
+    chain = tuple(TargetV1.model_validate(target) for target in row.chain)
+    missing = tuple(target for target in chain if not _can(offers.get(target.provider), capability))
+    return AliasV1(
+        id=str(row.id),
+        workspace_id=row.workspace_id,
+        alias_name=row.alias_name,
+        display_name=row.display_name,
+        modality=capability.modality,
+        capability=capability,
+        chain=chain,
+        routing_preference=row.routing_preference,
+        allow_aggregators=row.allow_aggregators,
+        time_limits=TimeLimitsV1.model_validate(row.time_limits),
+        is_default=row.is_default,
+        available=len(missing) < len(chain),
+        unavailable_targets=missing,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def models_json(models: Sequence[ModelV1]) -> list[dict[str, object]]:
+    """Models as they are stored."""
+    return [model.model_dump(mode="json", exclude_none=True) for model in models]
+
+
+def parse_id(text: str, what: str) -> UUID:
+    """Raises OmniError ``not_found``: what is not even an id names nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise not_found(what) from None
+
+
+def _can(offer: Offer | None, capability: Capability) -> bool:
+    return offer is not None and capability in offer.capabilities
+
+
+def _entry(row: ProviderRow) -> Entry:
+    adapter = adapter_of(row.id)
+    models = {model.id: model for model in (*MODELS.get(row.id, ()), *map(ModelV1.model_validate, row.models))}
+    offer = Offer(
+        provider=row.id,
+        host=host_of(row.base_url),
+        capabilities=frozenset(_capabilities(row.id)) if adapter else frozenset(),
+        options=adapter.options if adapter else frozenset(),
+        aggregator=_is_aggregator(row.id),
+    )
+    return Entry(row, adapter, models, offer)
+
+
+def _capabilities(provider_id: str) -> tuple[Capability, ...]:
+    known = PROVIDERS.get(provider_id)
+    if known is None:
+        return (Capability.CHAT,)
+    return known.capabilities if known.adapter else known.planned_capabilities
+
+
+def _is_aggregator(provider_id: str) -> bool:
+    known = PROVIDERS.get(provider_id)
+    return known is not None and known.aggregator

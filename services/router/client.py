@@ -1,0 +1,299 @@
+"""The only module that opens connections to providers.
+
+Nothing is followed, remembered or sent that the caller did not ask for: no redirects, cookies, proxies or extra
+headers. Every address is checked before it is connected to. Whatever goes wrong becomes a ``Failure`` with a fixed
+reason, for the texts of the HTTP libraries hold URLs and headers. The key is cut out of whatever comes back.
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import httpx2
+from aiohttp.abc import AbstractResolver, ResolveResult
+from httpx_aiohttp.httpx2 import AiohttpTransport
+
+from services.router.domain.destinations import check_base_url, is_listed, is_public, parse_base_url
+from services.router.providers.base import Failure, HttpAnswer, HttpRequest
+from shared.errors import OmniError
+from shared.messages.vocabulary import Outcome
+
+LARGEST_ANSWER = 16 * 1024 * 1024
+LARGEST_ERROR = 64 * 1024
+"""Bytes of a body, decoded, that are read; of an error answer only the beginning."""
+
+_SECRET = frozenset({"authorization", "x-api-key", "x-goog-api-key"})
+_SENDABLE = _SECRET | {"content-type", "anthropic-version"}
+_ALWAYS = {"accept": "application/json", "accept-encoding": "gzip, deflate", "user-agent": "omnipost-ai"}
+_CONNECTIONS = 1024
+# Below the 5 s after which common servers close an idle connection: a request that meets the close is charged for,
+# because nobody can tell whether it was read.
+_IDLE_S = 4.0
+_DNS_TTL_S = 10
+_SHORTEST_SECRET = 8
+_ERROR_BODY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one request. ``sent``: some of it may have reached the provider; False is certain."""
+
+    result: HttpAnswer | Failure
+    sent: bool
+    latency_ms: int
+
+
+@dataclass
+class _Progress:
+    """How far the request of the current task has come."""
+
+    deadline: asyncio.Timeout
+    first_byte_s: float
+    sent: bool = False
+
+
+_progress: ContextVar[_Progress] = ContextVar("progress")
+
+
+class _ForbiddenAddressError(OSError):
+    """A name resolves to an address that must not be connected to."""
+
+
+class _CheckedResolver(AbstractResolver):
+    """Resolves names to public addresses, or to any for hosts that are listed. The connection uses just these."""
+
+    def __init__(self, allowed: AbstractSet[str]) -> None:
+        self._allowed = allowed
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - aiohttp's own type differs by release
+        found = await self._system.resolve(host, port, family)
+        # One private address among public ones is enough to refuse: that is what a rebinding attack looks like.
+        if not is_listed(host, port, self._allowed) and not all(is_public(item["host"]) for item in found):
+            raise _ForbiddenAddressError("address not allowed")
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class ProviderClient:
+    """Sends requests to providers. Safe for concurrent use by the tasks of one event loop; close it at the end."""
+
+    def __init__(self, allowed_private_hosts: AbstractSet[str]) -> None:
+        self._allowed = allowed_private_hosts
+        self._transport: AiohttpTransport | None = None
+        self._bases: dict[str, str] = {}
+        # Reading the certificates takes long enough to be felt by the first call.
+        self._tls = httpx2.create_ssl_context(trust_env=False)
+
+    async def aclose(self) -> None:
+        """Close every connection. The client opens anew if it is used again."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    async def send(
+        self,
+        base_url: str,
+        request: HttpRequest,
+        auth_headers: Mapping[str, str],
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        total_s: float,
+    ) -> Delivery:
+        """Send ``request`` below ``base_url`` and wait for the whole answer.
+
+        Args:
+            base_url: the provider's base URL; one that is not allowed gives a ``Failure`` and no connection.
+            request: what to send; only headers this module knows are passed on.
+            auth_headers: the headers that carry the key.
+            connect_s: seconds to get a connection.
+            first_byte_s: seconds from sending to the answer's status and headers.
+            total_s: seconds for everything.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled. Whether anything was sent is then unknown.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        progress = _Progress(asyncio.timeout(connect_s), first_byte_s)
+        token = _progress.set(progress)
+        try:
+            async with asyncio.timeout(total_s) as total:
+                result = await self._exchange(base_url, request, auth_headers, progress)
+        except TimeoutError:
+            result = Failure(Outcome.TIMEOUT, detail=_which_timeout(total, progress))
+        finally:
+            _progress.reset(token)
+        return Delivery(result, progress.sent, round((loop.time() - started) * 1000))
+
+    async def _exchange(
+        self, base_url: str, request: HttpRequest, auth_headers: Mapping[str, str], progress: _Progress
+    ) -> HttpAnswer | Failure:
+        try:
+            url = self._base(base_url) + request.path
+            outgoing = httpx2.Request(
+                request.method, url, headers=_headers(request, auth_headers), content=request.body or None
+            )
+        except (OmniError, ValueError, httpx2.InvalidURL):
+            return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
+        try:
+            async with progress.deadline:
+                response = await self._open().handle_async_request(outgoing)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
+            return _lost(error, sent=progress.sent)
+        secrets = tuple(value.rsplit(" ", 1)[-1] for name, value in auth_headers.items() if name.lower() in _SECRET)
+        return _without(await _read(response), secrets)
+
+    def _base(self, base_url: str) -> str:
+        known = self._bases.get(base_url)
+        if known is None:
+            check_base_url(base_url, self._allowed)
+            known = parse_base_url(base_url).url
+            if len(self._bases) < 4096:
+                self._bases[base_url] = known
+        return known
+
+    def _open(self) -> AiohttpTransport:
+        if self._transport is None:
+            session = _session(self._allowed, self._tls)
+            self._transport = AiohttpTransport(verify=self._tls, trust_env=False, client=session)
+        return self._transport
+
+
+def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_on_headers_sent)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=_CONNECTIONS,
+            ssl=tls,
+            resolver=_CheckedResolver(allowed),
+            ttl_dns_cache=_DNS_TTL_S,
+            keepalive_timeout=_IDLE_S,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        timeout=aiohttp.ClientTimeout(),
+        trace_configs=[trace],
+    )
+
+
+async def _on_headers_sent(*_: object) -> None:
+    # Called just before the first byte is written: the only reliable sign, for the exceptions do not tell.
+    progress = _progress.get()
+    progress.sent = True
+    progress.deadline.reschedule(asyncio.get_running_loop().time() + progress.first_byte_s)
+
+
+def _headers(request: HttpRequest, auth_headers: Mapping[str, str]) -> dict[str, str]:
+    given = {name.lower(): value for name, value in (*request.headers.items(), *auth_headers.items())}
+    if not all(value.isascii() and value.isprintable() for value in given.values()):
+        raise ValueError("a header value is not printable ASCII")
+    return _ALWAYS | {name: value for name, value in given.items() if name in _SENDABLE}
+
+
+def _which_timeout(total: asyncio.Timeout, progress: _Progress) -> str:
+    if total.expired():
+        return "total_timeout"
+    return "first_byte_timeout" if progress.sent else "connect_timeout"
+
+
+def _lost(error: BaseException, *, sent: bool) -> Failure:
+    causes: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and len(causes) < 8:
+        causes.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    if not sent:
+        if any(isinstance(item, _ForbiddenAddressError) for item in causes):
+            return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
+        tls = any(isinstance(item, ssl.SSLError | ssl.CertificateError) for item in causes)
+        return Failure(Outcome.CONNECTION_ERROR, detail="tls_failed" if tls else "connect_failed")
+    if any(
+        isinstance(item, aiohttp.http_exceptions.HttpProcessingError | aiohttp.ClientResponseError) for item in causes
+    ):
+        return Failure(Outcome.BAD_RESPONSE, detail="not_http")
+    return Failure(Outcome.CONNECTION_ERROR, detail="connection_lost")
+
+
+async def _read(response: httpx2.Response) -> HttpAnswer | Failure:
+    status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
+    encoding = headers.get("content-encoding", "")
+    try:
+        if status >= 400:
+            return HttpAnswer(status, headers, _decoded(await _error_body(response), encoding, LARGEST_ERROR) or b"")
+        raw, fault = await _body(response, LARGEST_ANSWER)
+    finally:
+        await _close(response.aclose)
+    body = None if fault else _decoded(raw, encoding, LARGEST_ANSWER)
+    if body is None:
+        return Failure(Outcome.BAD_RESPONSE, status, fault or "not_decodable")
+    return HttpAnswer(status, headers, body)
+
+
+async def _error_body(response: httpx2.Response) -> bytes:
+    # The status has said it: a body that hangs must not turn a clear refusal into an unknown outcome.
+    try:
+        async with asyncio.timeout(_ERROR_BODY_S):
+            return (await _body(response, LARGEST_ERROR))[0]
+    except TimeoutError:
+        return b""
+
+
+async def _body(response: httpx2.Response, limit: int) -> tuple[bytes, str | None]:
+    """The bytes as they came, and what was wrong with them."""
+    raw = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            raw += chunk
+            if len(raw) > limit:
+                return bytes(raw[:limit]), "answer_too_large"
+    except Exception:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
+        return bytes(raw), "cut_answer"
+    return bytes(raw), None
+
+
+async def _close(close: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await close()
+    except (httpx2.HTTPError, aiohttp.ClientError, OSError):
+        return  # a connection that cannot even be closed properly is gone all the same
+
+
+def _decoded(raw: bytes, encoding: str, limit: int) -> bytes | None:
+    kind = encoding.strip().lower()
+    if kind in {"", "identity"}:
+        return raw
+    if kind not in {"gzip", "x-gzip", "deflate"}:
+        return None
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        body = stream.decompress(raw, limit + 1)
+    except zlib.error:
+        return None
+    return body if stream.eof and not stream.unused_data and len(body) <= limit else None
+
+
+def _without(result: HttpAnswer | Failure, secrets: tuple[str, ...]) -> HttpAnswer | Failure:
+    """The answer, should it repeat the key, without it: a host must not be able to write keys into our logs."""
+    if isinstance(result, Failure):
+        return result
+    body, headers = result.body, dict(result.headers)
+    for secret in (item for item in secrets if len(item) >= _SHORTEST_SECRET):
+        if secret.encode() in body:
+            body = body.replace(secret.encode(), b"[removed]")
+        headers = {name: value for name, value in headers.items() if secret not in value}
+    return HttpAnswer(result.status, headers, body)

@@ -1,0 +1,150 @@
+"""What to tell the caller: the one error that helps most when nothing answered, the warnings when something did."""
+
+from collections.abc import Sequence
+
+from shared.errors import (
+    ADD_A_KEY,
+    BUDGET_REACHED,
+    ROUTED_TO_FALLBACK,
+    Code,
+    OmniError,
+    scope_refused,
+)
+from shared.messages.catalogue import AliasV1
+from shared.messages.metering import BudgetV1
+from shared.messages.router import AttemptV1, WarningV1
+from shared.messages.vocabulary import Outcome
+
+NOT_CALLED = frozenset(
+    {
+        Outcome.MISSING_KEY,
+        Outcome.UNSUPPORTED_SCOPE,
+        Outcome.UNSUPPORTED_OPTION,
+        Outcome.BUDGET_EXCEEDED,
+        Outcome.UNAVAILABLE,
+    }
+)
+_SAME_FOR_ALL = {
+    Outcome.TIMEOUT: (Code.TIMEOUT, "No target of this alias answered in time; try again or raise its time limits."),
+    Outcome.RATE_LIMITED: (Code.RATE_LIMITED, "Every target of this alias is rate limited now; try again later."),
+    Outcome.CONTEXT_LENGTH_EXCEEDED: (
+        Code.CONTEXT_LENGTH_EXCEEDED,
+        "The messages are too long for every target of this alias; shorten them or use a model with a larger window.",
+    ),
+    Outcome.INVALID_REQUEST: (Code.INVALID_REQUEST, "Every target of this alias refused the request as it is written."),
+}
+
+
+def conclude(alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1], budget: BudgetV1 | None) -> OmniError:
+    """The error of a call no target has answered. ``budget``: the one that stopped a target, if one did."""
+    error = _called(attempts) or _not_called(alias, attempts, budget)
+    error.extra |= {
+        "alias_name": alias.alias_name,
+        "call_id": call_id,
+        "attempts": [attempt_view(attempt) for attempt in attempts],
+    }
+    return error
+
+
+def attempt_view(attempt: AttemptV1) -> dict[str, object]:
+    """An attempt as the edge shows it."""
+    view = attempt.model_dump(mode="json", exclude_none=True)
+    return {"status": None, **view}
+
+
+def fallback_reason(attempts: Sequence[AttemptV1]) -> Outcome | None:
+    """Why the first choice did not answer; None when it did."""
+    return attempts[0].outcome if attempts and attempts[0].outcome is not Outcome.SUCCESS else None
+
+
+def warnings(attempts: Sequence[AttemptV1], near_cap: Sequence[BudgetV1]) -> tuple[WarningV1, ...]:
+    """What a caller with an answer should still know: the fallback, and budgets at 80 % or more."""
+    found = []
+    reason = fallback_reason(attempts)
+    if reason is not None:
+        found.append(_fallback_warning(attempts[0]))
+    found += [WarningV1(code="budget_warning", detail=_usage(budget)) for budget in near_cap]
+    return tuple(found)
+
+
+def _fallback_warning(first: AttemptV1) -> WarningV1:
+    reason = first.outcome
+    if reason in (Outcome.MISSING_KEY, Outcome.INVALID_KEY):
+        return WarningV1(code=reason, detail=ADD_A_KEY)
+    if reason is Outcome.BUDGET_EXCEEDED:
+        return WarningV1(code=reason, detail=BUDGET_REACHED)
+    if reason is Outcome.UNSUPPORTED_SCOPE:
+        return WarningV1(code=reason, detail=scope_refused(first.detail or "this"))
+    return WarningV1(code=Code.PROVIDER_ERROR, detail=ROUTED_TO_FALLBACK)
+
+
+def _called(attempts: Sequence[AttemptV1]) -> OmniError | None:
+    called = [attempt for attempt in attempts if attempt.outcome not in NOT_CALLED]
+    called = [attempt for attempt in called if attempt.status is not None or attempt.outcome is not Outcome.INVALID_KEY]
+    if not called:
+        return None
+    last = called[-1]
+    if last.outcome is Outcome.CONTENT_POLICY:
+        detail = f"{last.provider} refused to answer because of its content policy."
+        return OmniError(Code.CONTENT_POLICY, detail, extra={"provider": last.provider, "reason": last.detail})
+    outcomes = {attempt.outcome for attempt in called}
+    if outcomes == {Outcome.INVALID_KEY}:
+        return _invalid_key(last)
+    unknown_model = any(attempt.detail == "unknown_model" for attempt in called)
+    if len(outcomes) == 1 and last.outcome in _SAME_FOR_ALL and not unknown_model:
+        code, detail = _SAME_FOR_ALL[last.outcome]
+        return OmniError(code, detail)
+    return OmniError(Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK, extra={"provider": last.provider})
+
+
+def _not_called(alias: AliasV1, attempts: Sequence[AttemptV1], budget: BudgetV1 | None) -> OmniError:
+    by_outcome = {attempt.outcome: attempt for attempt in reversed(attempts)}
+    if Outcome.BUDGET_EXCEEDED in by_outcome:
+        return _over_budget(by_outcome[Outcome.BUDGET_EXCEEDED], budget)
+    if refused := by_outcome.get(Outcome.UNSUPPORTED_SCOPE):
+        extra = {"scope": alias.modality.value, "key_id": refused.key_id}
+        return OmniError(Code.UNSUPPORTED_SCOPE, scope_refused(alias.modality.value), extra=extra)
+    if refused := by_outcome.get(Outcome.INVALID_KEY):
+        return _invalid_key(refused)
+    if refused := by_outcome.get(Outcome.MISSING_KEY):
+        return OmniError(Code.MISSING_KEY, ADD_A_KEY, extra={"provider": refused.provider})
+    if refused := by_outcome.get(Outcome.UNSUPPORTED_OPTION):
+        detail = f"No target of this alias takes the option '{refused.detail}'; leave it out or change the alias."
+        return OmniError(Code.INVALID_REQUEST, detail, extra={"option": refused.detail})
+    detail = f"None of this alias's targets can do {alias.capability} yet; pick another alias or change its chain."
+    return OmniError(Code.UNAVAILABLE, detail)
+
+
+def _invalid_key(attempt: AttemptV1) -> OmniError:
+    extra = {
+        "provider": attempt.provider,
+        "key_id": attempt.key_id,
+        "key_status": "invalid",
+        "reason": attempt.detail,
+        "hint": f"{attempt.provider} refuses this key. Enter a new one in Settings → AI Keys.",
+    }
+    return OmniError(Code.MISSING_KEY, ADD_A_KEY, extra=extra)
+
+
+def _over_budget(attempt: AttemptV1, budget: BudgetV1 | None) -> OmniError:
+    extra: dict[str, object] = {"key_id": attempt.key_id, "provider": attempt.provider}
+    if attempt.detail:
+        extra["reason"] = attempt.detail
+    if budget is not None:
+        extra["budget"] = budget.public()
+        extra["resets_at"] = budget.resets_at.isoformat()
+    return OmniError(Code.BUDGET_EXCEEDED, BUDGET_REACHED, extra=extra)
+
+
+def _usage(budget: BudgetV1) -> str:
+    shares = [
+        (100 * (spent + held) // cap, unit)
+        for unit, cap, spent, held in (
+            ("$", budget.caps.usd_micros, budget.spent.usd_micros, budget.held.usd_micros),
+            ("token", budget.caps.tokens, budget.spent.tokens, budget.held.tokens),
+            ("request", budget.caps.requests, budget.spent.requests, budget.held.requests),
+        )
+        if cap
+    ]
+    share, unit = max(shares, default=(100, "$"))
+    return f"This {budget.scope} has used {share} % of its monthly {unit} budget; calls stop at 100 %."

@@ -1,0 +1,182 @@
+"""What an adapter is: a row of data and pure functions between our request and a provider's bytes."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.router.domain.outcome import billing
+from shared.messages.router import ChatMessageV1, ChatOptionsV1, TokensV1
+from shared.messages.vocabulary import Billing, Capability, KeyStatus, Outcome
+
+UNTOLD = TokensV1()
+"""Usage nobody has told: every count unknown."""
+
+
+class Unfit(Exception):  # noqa: N818 - not an error: this target is passed over and the next one is taken
+    """This target cannot take this request; ``reason`` is safe to show."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation for one model. ``options.max_tokens`` is always set, so that its cost is bounded."""
+
+    model: str
+    messages: tuple[ChatMessageV1, ...] = field(repr=False)
+    options: ChatOptionsV1
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """A request below a provider's base URL; ``path`` starts with a slash and may carry a query."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """A complete answer: header names in lower case, body decoded.
+
+    Of an answer with a status of 400 or more the body may be cut: the status is answer enough.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """A complete generation. ``finish_reason``: ``stop``, ``length`` or ``unknown`` (a host that gives none).
+
+    ``provider_cost_usd_micros``: the provider's own figure, None when it gives none.
+    """
+
+    text: str = field(repr=False)
+    finish_reason: str
+    tokens: TokensV1
+    response_model: str | None = None
+    provider_request_id: str | None = None
+    provider_cost_usd_micros: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that gave no answer to use.
+
+    ``detail``: a reason of our own or a known code of the provider; never its words, never a key.
+    ``status``: the provider's, None without an answer. ``tokens``: usage of a generation that was refused or unusable.
+    """
+
+    outcome: Outcome
+    status: int | None = None
+    detail: str | None = None
+    retry_after_s: float | None = None
+    tokens: TokensV1 = UNTOLD
+    provider_request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One provider's dialect. Every function is pure.
+
+    Attributes:
+        encode: the request for a conversation. Raises ``Unfit`` when the provider cannot take it.
+        decode: the answer or the failure in an HTTP answer of any status.
+        auth: the headers that carry a key.
+        verify_path: GET here tells whether a key is accepted, and costs nothing.
+        judge: the verdict in the answer to that, with a reason unless the key is active.
+        options: fields of ``ChatOptionsV1`` the provider understands.
+        fail: the failure in an answer that is no success.
+    """
+
+    encode: Callable[[ChatRequest], HttpRequest]
+    decode: Callable[[HttpAnswer], ChatAnswer | Failure]
+    auth: Callable[[str], dict[str, str]]
+    verify_path: str
+    judge: Callable[[HttpAnswer], tuple[KeyStatus, str | None]]
+    options: frozenset[str]
+    fail: Callable[[HttpAnswer], Failure]
+
+    @property
+    def verification(self) -> HttpRequest:
+        """The request that ``judge`` reads the answer of."""
+        return HttpRequest("GET", self.verify_path, {}, b"")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider we know. Without ``adapter`` it is planned: keys may be stored, nothing can be called."""
+
+    id: str
+    name: str
+    base_url: str
+    adapter: Adapter | None = None
+    capabilities: tuple[Capability, ...] = ()
+    planned_capabilities: tuple[Capability, ...] = ()
+    aggregator: bool = False
+
+
+def billing_of(result: ChatAnswer | Failure, *, sent: bool) -> Billing:
+    """What the ledger does after ``result``.
+
+    A generation whose usage the provider did not tell is ``UNKNOWN``, answered or refused; one it did tell is ``COST``.
+    """
+    told = result.tokens.input_tokens is not None and result.tokens.output_tokens is not None
+    if isinstance(result, ChatAnswer):
+        return Billing.COST if told or result.provider_cost_usd_micros is not None else Billing.UNKNOWN
+    if told:
+        return Billing.COST
+    return billing(result.outcome, sent, result.status is not None and result.status >= 300)
+
+
+def json_body(payload: Mapping[str, Any]) -> bytes:
+    """``payload`` as compact UTF-8 JSON.
+
+    Raises:
+        Unfit: a text holds half of a surrogate pair, which is no Unicode text.
+    """
+    try:
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise Unfit("not_unicode") from None
+
+
+def json_of(answer: HttpAnswer) -> dict[str, Any] | None:
+    """The JSON object in the body, None when there is none."""
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def at(value: object, *path: str | int) -> Any:  # noqa: ANN401 - JSON of unknown shape; callers check what they take
+    """What stands at ``path`` in parsed JSON, None when the path does not exist."""
+    for step in path:
+        if isinstance(step, str) and isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list) and len(value) > step:
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def text_at(value: object, *path: str | int, longest: int = 200) -> str | None:
+    """A short string at ``path``, None for anything else."""
+    found = at(value, *path)
+    return found if isinstance(found, str) and 0 < len(found) <= longest else None
+
+
+def count_at(value: object, *path: str | int) -> int | None:
+    """A plausible number of tokens at ``path``; None (unknown) for anything else."""
+    found = at(value, *path)
+    return found if type(found) is int and 0 <= found <= 1_000_000_000 else None

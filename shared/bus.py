@@ -1,0 +1,284 @@
+"""NATS for a service: answering requests, asking others, announcing events, recording facts.
+
+Control requests and events run through FastStream; requests on the path of every call (``answer_call``) run
+on the same connection without it, because a hop costs 41 µs of CPU there instead of 320 µs (``docs/decisions``).
+
+A failed request is answered with a ``Problem`` and the header ``Omnipost-Problem``; the asker raises it again.
+While an answer takes long, the answering side sends ``Omnipost-Working`` heartbeats, so that a dead service is
+noticed within ``shared.inbox.SILENCE_S`` however long a call may rightfully take.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import pydantic
+from faststream import StreamMessage
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from shared import logs
+from shared.errors import Code, OmniError, Problem, faults_of, unavailable
+from shared.inbox import WORKING, Inbox
+from shared.messages.base import Event, Message, Part, Record, Request, Service
+from shared.permissions import inbox_prefix
+from shared.settings import ServiceSettings, read_secret
+from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
+
+PROBLEM = "Omnipost-Problem"
+HEARTBEAT_S = 2.0
+MAX_IN_FLIGHT = 4096
+CONTROL_WORKERS = 32
+
+M = TypeVar("M", bound=Message)
+E = TypeVar("E", bound=Event)
+P = TypeVar("P", bound=Part)
+Handler = Callable[[Any], Awaitable[Part]]
+
+
+class _Heartbeat:
+    """Calls ``beat`` every ``HEARTBEAT_S`` seconds until cancelled; costs one timer when the work is done before."""
+
+    def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
+        self._beat = beat
+        self._task: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
+
+    def _due(self) -> None:
+        self._task = asyncio.ensure_future(self._beat())
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
+
+    def cancel(self) -> None:
+        """Send no more."""
+        self._timer.cancel()
+
+
+class Bus:
+    """One NATS connection of one service process.
+
+    Register handlers first, then ``start``. ``on_lost`` is called when the connection is gone for good; the
+    process should exit and be restarted.
+    """
+
+    def __init__(
+        self, service: Service, settings: ServiceSettings, telemetry: Telemetry, on_lost: Callable[[], None]
+    ) -> None:
+        self._service = service
+        self.telemetry = telemetry
+        self._on_lost = on_lost
+        self._log = logs.get()
+        self._inbox = Inbox(inbox_prefix(service))
+        self._raw: list[tuple[type[Request], Handler]] = []
+        self._heard_events: list[tuple[type[Event], Callable[[Msg], Awaitable[None]]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        seed = settings.nats_nkey_seed_file
+        self._broker = NatsBroker(
+            settings.nats_url,
+            nkeys_seed_str=read_secret(seed) if seed else None,
+            inbox_prefix=inbox_prefix(service),
+            name=f"omnipost-{service}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # nats-py takes fractions, its wrapper says int
+            ping_interval=5,
+            max_outstanding_pings=2,
+            decoder=_whole,
+            apply_types=False,
+            logger=None,
+            closed_cb=self._closed,
+            error_cb=self._failed,
+        )
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The connection. Raises OmniError ``unavailable`` before ``start``."""
+        if self._client is None:
+            raise unavailable("This service is not connected yet.")
+        return self._client
+
+    async def start(self) -> None:
+        """Connect, subscribe, and return once requests can arrive."""
+        self._client = await self._broker.connect()
+        await self._inbox.open(self._client)
+        for event, hear in self._heard_events:
+            await self._client.subscribe(event.subject, cb=hear)
+        await self._broker.start()
+        for request, handler in self._raw:
+            await self._client.subscribe(
+                request.pattern(),
+                queue=self._service,
+                cb=self._spawn(request, handler),
+                pending_msgs_limit=MAX_IN_FLIGHT,
+            )
+
+    async def finish(self, grace_s: float) -> None:
+        """Take no more requests and let those in flight finish, for up to ``grace_s`` seconds. Asking still works."""
+        self._stopping = True
+        if self._client is None or not self._client.is_connected:
+            return
+        for subscription in list(self._client._subs.values()):  # noqa: SLF001 - nats-py has no public list
+            if not subscription.subject.startswith(self._inbox.prefix):
+                await subscription.unsubscribe()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """``finish``, then disconnect."""
+        await self.finish(grace_s)
+        if self._client is not None and not self._client.is_closed:
+            with suppress(NatsError, OSError, TimeoutError):
+                await asyncio.wait_for(self._client.flush(), 1)
+            await self._client.close()
+
+    # -- serving ---------------------------------------------------------------------------------------------
+
+    def answer(self, request: type[Request], handler: Handler) -> None:
+        """Serve a control request, one replica per message."""
+
+        async def subscriber(message: Msg) -> None:
+            await self._serve(request, handler, message)
+
+        self._broker.subscriber(
+            request.pattern(), queue=self._service, max_workers=CONTROL_WORKERS, no_reply=True, title=request.__name__
+        )(subscriber)
+
+    def answer_call(self, request: type[Request], handler: Handler) -> None:
+        """Serve a request on the path of every call: same contract as ``answer``, without the framework's cost."""
+        self._raw.append((request, handler))
+
+    def listen(self, event: type[E], handler: Callable[[E], Awaitable[None]]) -> None:
+        """Hear an event in every replica.
+
+        Like ``answer_call`` without the framework: what a service drops on an event must be dropped before it takes
+        a request that was sent after that event, so nothing may delay the handler.
+        """
+
+        async def hear(message: Msg) -> None:
+            try:
+                await handler(event.model_validate_json(message.data))
+            except pydantic.ValidationError:
+                self._log.warning("event ignored: it does not match its contract", subject=event.subject)
+
+        self._heard_events.append((event, hear))
+
+    def _spawn(self, request: type[Request], handler: Handler) -> Callable[[Msg], Awaitable[None]]:
+        async def take(message: Msg) -> None:
+            if self._serving >= MAX_IN_FLIGHT:
+                await self._reply_problem(message, unavailable("Too many calls are in flight; try again shortly."))
+                return
+            task = asyncio.create_task(self._serve(request, handler, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return take
+
+    async def _serve(self, request: type[Request], handler: Handler, message: Msg) -> None:
+        self._serving += 1
+        self._idle.clear()
+        beat = self._heartbeat(message) if request.max_replies > 1 else None
+        try:
+            await self._answer(request, handler, message)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: an asker must always get an answer
+            self._log.error("request failed", subject=request.subject, exc=error)
+            await self._reply_problem(message, OmniError(Code.INTERNAL, "Something went wrong on our side."))
+        finally:
+            if beat is not None:
+                beat.cancel()
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def _answer(self, request: type[Request], handler: Handler, message: Msg) -> None:
+        headers = message.headers or {}
+        try:
+            with self.telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
+                answer = await handler(request.model_validate_json(message.data))
+            await self._publish(message.reply, answer.model_dump_json().encode(), None)
+        except OmniError as error:
+            await self._reply_problem(message, error)
+        except pydantic.ValidationError as error:
+            faults = faults_of(error.errors(include_input=False, include_url=False))
+            detail = f"The message does not match {request.__name__}."
+            await self._reply_problem(message, OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}))
+
+    def _heartbeat(self, message: Msg) -> "_Heartbeat":
+        async def beat() -> None:
+            await self._publish(message.reply, b"", {WORKING: "1"})
+
+        return _Heartbeat(beat)
+
+    async def _reply_problem(self, message: Msg, error: OmniError) -> None:
+        body = Problem.of(error).model_dump_json().encode()
+        await self._publish(message.reply, body, {PROBLEM: error.code})
+
+    async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
+        if not subject:
+            return
+        try:
+            await self.client.publish(subject, body, headers=headers)
+        except (NatsError, OSError) as error:
+            self._log.warning("publish failed", subject=subject.split(".", maxsplit=1)[0], exc=error)
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    async def request(self, message: Request, reply: type[P], *, timeout: float = 3.0) -> P:  # noqa: ASYNC109
+        """Ask the owner of ``message``.
+
+        ``timeout``: seconds in all. A service that stays silent for ``shared.inbox.SILENCE_S`` is given up earlier.
+        Raises OmniError: the owner's problem, or ``unavailable`` when nobody answers (the outcome is then unknown).
+        """
+        with self.telemetry.span(f"{type(message).__name__} ask"):
+            answer = await self._inbox.ask(
+                self.client, message.address(), message.model_dump_json().encode(), _headers(), timeout
+            )
+        if answer.headers and PROBLEM in answer.headers:
+            raise Problem.model_validate_json(answer.data).error()
+        try:
+            return reply.model_validate_json(answer.data)
+        except pydantic.ValidationError as error:
+            self._log.error("answer does not match its contract", subject=message.subject, count=error.error_count())
+            raise unavailable("Another part of the system answered in an unknown form.") from None
+
+    async def announce(self, event: Event) -> None:
+        """Tell every listening replica; nobody may be listening. Raises OmniError ``unavailable``."""
+        try:
+            await self.client.publish(event.subject, event.model_dump_json().encode(), headers=_headers())
+        except (NatsError, OSError):
+            raise unavailable("The message bus is away; try again shortly.") from None
+
+    async def record(self, record: Record, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
+        """Write a fact to its stream and wait until the server has it on disk. Raises OmniError ``unavailable``."""
+        with self.telemetry.span(f"{type(record).__name__} record"):
+            headers = _headers() | {"Nats-Msg-Id": record.message_id()}
+            body = record.model_dump_json().encode()
+            answer = await self._inbox.ask(self.client, record.subject, body, headers, timeout)
+        if b'"error"' in answer.data:
+            raise unavailable("The stream did not take the record.")
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def _closed(self) -> None:
+        if not self._stopping:
+            self._log.error("message bus connection closed for good")
+            self._on_lost()
+
+    async def _failed(self, error: Exception) -> None:
+        if not self._stopping:
+            self._log.warning("message bus trouble", exc=error)
+
+
+def _headers() -> dict[str, str]:
+    parent = current_traceparent()
+    return {TRACEPARENT: parent} if parent else {}
+
+
+async def _whole(message: StreamMessage[Msg]) -> Msg:
+    # Bodies are parsed here and not by the framework, whose validation errors repeat what they refuse.
+    return message.raw_message

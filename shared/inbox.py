@@ -1,0 +1,84 @@
+"""Where answers arrive: one subscription a process, one token a question, and heartbeats that keep waiting alive."""
+
+import asyncio
+import secrets
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from shared.errors import unavailable
+
+WORKING = "Omnipost-Working"
+SILENCE_S = 7.0
+
+
+class _Asked:
+    """A question waiting for its answer; every heartbeat pushes its deadline."""
+
+    __slots__ = ("answer", "heard_at")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answer: asyncio.Future[Msg] = loop.create_future()
+        self.heard_at = loop.time()
+
+
+class Inbox:
+    """Matches answers to questions. ``prefix`` is drawn anew for every process, below what its user may hear."""
+
+    def __init__(self, below: str) -> None:
+        self.prefix = f"{below}.{secrets.token_hex(8)}"
+        self._asked: dict[str, _Asked] = {}
+
+    async def open(self, client: Client) -> None:
+        """Start listening for answers."""
+        await client.subscribe(f"{self.prefix}.*", cb=self._heard)
+
+    async def ask(
+        self,
+        client: Client,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout: float,  # noqa: ASYNC109
+    ) -> Msg:
+        """Send raw bytes and wait for the final answer, at most ``timeout`` seconds.
+
+        Raises OmniError ``unavailable``: nobody serves the subject, silence for ``SILENCE_S``, or time is up. Whether
+        the request was carried out is then unknown.
+        """
+        loop = asyncio.get_running_loop()
+        token = secrets.token_hex(8)
+        asked = self._asked[token] = _Asked(loop)
+        deadline = loop.time() + timeout
+        try:
+            await client.publish(subject, body, reply=f"{self.prefix}.{token}", headers=headers)
+            while True:
+                wait = min(deadline, asked.heard_at + SILENCE_S) - loop.time()
+                if wait <= 0:
+                    raise unavailable(f"No answer from {_owner(subject)}; try again shortly.")
+                try:
+                    return await asyncio.wait_for(asyncio.shield(asked.answer), wait)
+                except TimeoutError:
+                    continue
+        except (NatsError, OSError):
+            raise unavailable(f"The message bus cannot reach {_owner(subject)}; try again shortly.") from None
+        finally:
+            del self._asked[token]
+
+    async def _heard(self, message: Msg) -> None:
+        asked = self._asked.get(message.subject.rpartition(".")[2])
+        if asked is None or asked.answer.done():
+            return
+        headers = message.headers or {}
+        if headers.get("Status") == "503" and not message.data:
+            asked.answer.set_exception(unavailable("A part of the system is not running; try again shortly."))
+        elif WORKING in headers:
+            asked.heard_at = asyncio.get_running_loop().time()
+        else:
+            asked.answer.set_result(message)
+
+
+def _owner(subject: str) -> str:
+    part = subject.split(".")[1] if "." in subject else subject
+    return {"invoke": "the router", "calls": "the call stream"}.get(part, f"the {part} service")

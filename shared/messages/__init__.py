@@ -1,0 +1,22 @@
+"""Every published contract. Services share these classes and nothing else."""
+
+from shared.messages import catalogue, health, metering, router, vault
+from shared.messages.base import Event, Message, Record, Request
+
+ALL: tuple[type[Message], ...] = tuple(
+    sorted(
+        (
+            item
+            for module in (catalogue, health, metering, router, vault)
+            for item in vars(module).values()
+            if isinstance(item, type)
+            and issubclass(item, Message)
+            and item not in (Message, Request, Event, Record)
+            and not item.__name__.startswith("_")
+        ),
+        key=lambda item: item.subject,
+    )
+)
+REQUESTS = tuple(item for item in ALL if issubclass(item, Request))
+EVENTS = tuple(item for item in ALL if issubclass(item, Event))
+RECORDS = tuple(item for item in ALL if issubclass(item, Record))

@@ -1,0 +1,266 @@
+"""Contracts of metering: budgets, reservations, and what has been used.
+
+Amounts are integer micro-dollars. A cap of None means no limit; 0 means nothing may be spent.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from shared.messages.base import Done, Part, Request, Service
+from shared.messages.vocabulary import Billing, Outcome
+from shared.money import format_usd
+
+KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
+ATTEMPT_ID = "0190a5c8-6f5e-7c3e-9f7b-0a4b5c6d7e8f"
+Unit = Literal["usd_micros", "tokens", "requests"]
+_API, _ROUTER = (Service.API,), (Service.ROUTER,)
+
+
+class CapsV1(Part):
+    """Limits for one period."""
+
+    usd_micros: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    requests: int | None = Field(default=None, ge=0)
+
+
+class AmountsV1(Part):
+    """Quantities in the three units of a budget."""
+
+    usd_micros: int = 0
+    tokens: int = 0
+    requests: int = 0
+
+
+class BudgetV1(Part):
+    """One budget in its current period. Nothing above ``caps`` is ever ``spent`` plus ``held``."""
+
+    workspace_id: int
+    scope: Literal["key", "workspace"]
+    key_id: str | None
+    caps: CapsV1
+    spent: AmountsV1
+    held: AmountsV1
+    period: Literal["month"] = "month"
+    period_start: datetime
+    resets_at: datetime
+    blocked: bool = False
+
+    def public(self) -> dict[str, object]:
+        """As the edge shows it: money as decimal strings of USD."""
+        view: dict[str, object] = {"scope": self.scope, "key_id": self.key_id, "period": self.period}
+        for name, amounts in (("cap", self.caps), ("spent", self.spent), ("held", self.held)):
+            view[f"{name}_usd"] = format_usd(amounts.usd_micros)
+            view[f"{name}_tokens"] = amounts.tokens
+            view[f"{name}_requests"] = amounts.requests
+        return view | {"period_start": self.period_start.isoformat(), "resets_at": self.resets_at.isoformat()}
+
+
+class BudgetsV1(Part):
+    """Budgets of a workspace."""
+
+    items: tuple[BudgetV1, ...]
+
+
+class SetKeyBudgetV1(Request):
+    """Create a key's budget or change some of its caps (None removes one); what is spent stays spent.
+
+    A key without a budget cannot be used: this comes before the key itself is stored.
+    """
+
+    subject: ClassVar[str] = "ai.metering.budgets.set.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = BudgetV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID, "caps": {"usd_micros": 5_000_000}}
+
+    workspace_id: int
+    key_id: str
+    caps: dict[Unit, int | None]
+
+
+class ListBudgetsV1(Request):
+    """Every budget of a workspace, in its current period."""
+
+    subject: ClassVar[str] = "ai.metering.budgets.list.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = BudgetsV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1}
+
+    workspace_id: int
+
+
+class BlockKeyV1(Request):
+    """No reservation for this key is granted after the answer. Idempotent; there is no unblock."""
+
+    subject: ClassVar[str] = "ai.metering.keys.block.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = (Service.VAULT,)
+    reply: ClassVar[type[Part]] = Done
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
+
+    workspace_id: int
+    key_id: str
+
+
+class Refusal(StrEnum):
+    """Why a reservation was not granted."""
+
+    BUDGET_EXCEEDED = "budget_exceeded"
+    KEY_BLOCKED = "key_blocked"
+    UNPRICED = "unpriced"
+
+
+class ReservationV1(Part):
+    """``granted``, or why not: ``refusal`` and the budget (as it stands) and unit that stopped it.
+
+    ``near_cap``: budgets at 80 % or more of a cap once this reservation is counted.
+    """
+
+    attempt_id: str
+    granted: bool
+    refusal: Refusal | None = None
+    budget: BudgetV1 | None = None
+    unit: Unit | None = None
+    near_cap: tuple[BudgetV1, ...] = ()
+
+
+class ReserveV1(Request):
+    """May this attempt be paid for? Holds an upper bound of its cost until it is settled or expires.
+
+    ``usd_micros`` None: the model has no price, which only budgets without a $ cap admit.
+    ``attempt_id`` (UUID) is the reservation's id everywhere; asking again gives the same answer.
+    """
+
+    subject: ClassVar[str] = "ai.metering.reserve.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _ROUTER
+    reply: ClassVar[type[Part]] = ReservationV1
+    example: ClassVar[dict[str, Any]] = {
+        "attempt_id": ATTEMPT_ID, "call_id": ATTEMPT_ID, "workspace_id": 1, "key_id": KEY_ID, "provider": "openai",
+        "model": "gpt-4o-mini", "alias_name": "fast-drafts", "capability": "chat",
+        "usd_micros": 700, "tokens": 1100, "ttl_s": 360,
+    }  # fmt: skip
+
+    attempt_id: str
+    call_id: str
+    workspace_id: int
+    key_id: str
+    provider: str
+    model: str
+    alias_name: str
+    capability: str
+    usd_micros: int | None = Field(default=None, ge=0)
+    tokens: int = Field(ge=0)
+    ttl_s: float = Field(gt=0, le=3600)
+    attempt_index: int = 0
+    trace_id: str | None = None
+
+
+class UsageV1(Part):
+    """Sums over the call log. Tokens and cost leave out attempts whose usage is unknown (``unknown`` counts them)."""
+
+    requests: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    unknown: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd_micros: int = 0
+    charged_usd_micros: int = 0
+    fallbacks: int = 0
+    latency_ms_sum: int = 0
+
+
+class UsageGroupV1(UsageV1):
+    """Sums of one group; ``group`` is the provider, alias, model, key id or day (``YYYY-MM-DD``)."""
+
+    group: str
+
+
+class UsageReportV1(Part):
+    """Totals, groups (biggest cost first) and the workspace's budgets."""
+
+    totals: UsageV1
+    groups: tuple[UsageGroupV1, ...]
+    budgets: tuple[BudgetV1, ...]
+
+
+class QueryUsageV1(Request):
+    """Usage of a workspace in [``since``, ``until``); whole hours, from the rollups."""
+
+    subject: ClassVar[str] = "ai.metering.usage.query.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = UsageReportV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "group_by": "provider"}
+
+    workspace_id: int
+    since: datetime | None = None
+    until: datetime | None = None
+    group_by: Literal["provider", "alias", "model", "key", "day"] | None = None
+
+
+class CallV1(Part):
+    """One row of the call log: one attempt. Null means unknown."""
+
+    attempt_id: str
+    call_id: str
+    workspace_id: int
+    key_id: str
+    provider: str
+    model: str
+    alias_name: str
+    capability: str
+    attempt_index: int
+    outcome: Outcome
+    billing: Billing
+    status: int | None
+    fallback_reason: Outcome | None
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd_micros: int | None
+    charged_usd_micros: int
+    latency_ms: int | None
+    started_at: datetime
+    finished_at: datetime
+    trace_id: str | None
+    provider_request_id: str | None
+    price_version: str | None
+
+
+class CallsV1(Part):
+    """A page of the call log, newest first; ``next_cursor`` None on the last page."""
+
+    items: tuple[CallV1, ...]
+    next_cursor: str | None = None
+
+
+class QueryCallsV1(Request):
+    """Rows of the call log, newest first. Problem ``invalid_request``: a cursor this service did not make."""
+
+    subject: ClassVar[str] = "ai.metering.calls.query.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = CallsV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "limit": 50}
+
+    workspace_id: int
+    since: datetime | None = None
+    until: datetime | None = None
+    provider: str | None = None
+    alias_name: str | None = None
+    model: str | None = None
+    key_id: str | None = None
+    call_id: str | None = None
+    outcome: Outcome | None = None
+    cursor: str | None = None
+    limit: int = Field(default=50, ge=1, le=500)

@@ -1,0 +1,199 @@
+"""Contracts of the vault: stored keys, leases, and the news that a key has changed."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from shared.messages.base import Done, Event, Part, Request, Service
+from shared.messages.vocabulary import KeyStatus, Modality
+
+KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
+_API, _ROUTER = (Service.API,), (Service.ROUTER,)
+
+
+class KeyV1(Part):
+    """A stored key as anyone but the vault may see it. ``masked_key``: prefix and last four."""
+
+    id: str
+    workspace_id: int
+    provider: str
+    label: str
+    masked_key: str
+    scopes: frozenset[Modality]
+    status: KeyStatus
+    status_reason: str | None = None
+    host: str
+    version: int
+    last_verified_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class KeysV1(Part):
+    """Stored keys, oldest first."""
+
+    items: tuple[KeyV1, ...]
+
+
+class CreateKeyV1(Request):
+    """Store a key. ``sealed`` is base64 of the key, HPKE-sealed to the vault with ``shared.sealing.key_info``.
+
+    The caller draws ``key_id`` (a UUID) so that a repeated request stores one key. ``host`` is the
+    destination (``host`` or ``host:port``) the key is bound to for good.
+    """
+
+    subject: ClassVar[str] = "ai.vault.keys.create.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = KeyV1
+    example: ClassVar[dict[str, Any]] = {
+        "key_id": KEY_ID, "workspace_id": 1, "provider": "openai", "host": "api.openai.com",
+        "label": "Main", "scopes": ["text"], "sealed": "c2VhbGVk",
+    }  # fmt: skip
+
+    key_id: str
+    workspace_id: int
+    provider: str
+    host: str
+    label: str
+    scopes: frozenset[Modality]
+    sealed: str = Field(repr=False)
+
+
+class ListKeysV1(Request):
+    """Every key of a workspace, revoked ones included; ``providers`` narrows the list."""
+
+    subject: ClassVar[str] = "ai.vault.keys.list.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = (Service.API, Service.ROUTER)
+    reply: ClassVar[type[Part]] = KeysV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "providers": ["openai"]}
+
+    workspace_id: int
+    providers: frozenset[str] | None = None
+
+
+class GetKeyV1(Request):
+    """One key. ``workspace_id`` None only for a platform admin's request. Problem ``not_found``."""
+
+    subject: ClassVar[str] = "ai.vault.keys.get.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = (Service.API, Service.ROUTER)
+    reply: ClassVar[type[Part]] = KeyV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
+
+    workspace_id: int | None
+    key_id: str
+
+
+class UpdateKeyV1(Request):
+    """Change a key's label or scopes, or replace the secret (``sealed`` and ``host`` together).
+
+    A replaced secret raises ``version`` and sets the status to ``unverified``. None leaves a field alone.
+    Problems: ``not_found``, ``conflict`` (revoked).
+    """
+
+    subject: ClassVar[str] = "ai.vault.keys.update.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = KeyV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID, "label": "Spare"}
+
+    workspace_id: int
+    key_id: str
+    label: str | None = None
+    scopes: frozenset[Modality] | None = None
+    host: str | None = None
+    sealed: str | None = Field(default=None, repr=False)
+
+
+class RevokeKeyV1(Request):
+    """Revoke for good: metering blocks the key first (committed), then the ciphertext is destroyed. Idempotent."""
+
+    subject: ClassVar[str] = "ai.vault.keys.revoke.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = Done
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
+
+    workspace_id: int
+    key_id: str
+
+
+class RecordVerdictV1(Request):
+    """What a verification, or live traffic, found out about one version of a key.
+
+    A verdict on an older ``version`` than the stored one is ignored; the answer is the key as it stands.
+    """
+
+    subject: ClassVar[str] = "ai.vault.keys.verdict.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = _ROUTER
+    reply: ClassVar[type[Part]] = KeyV1
+    example: ClassVar[dict[str, Any]] = {
+        "workspace_id": 1, "key_id": KEY_ID, "version": 1, "status": "invalid", "reason": "refused_by_provider",
+    }  # fmt: skip
+
+    workspace_id: int
+    key_id: str
+    version: int
+    status: KeyStatus
+    reason: str | None = None
+
+
+class LeaseV1(Part):
+    """A key sealed to one router process, signed by the vault.
+
+    ``sealed`` (base64) opens with the router's private key and the info of ``shared.sealing.lease_info``
+    over exactly these fields; ``signature`` (base64, Ed25519) covers that info and the sealed bytes.
+    """
+
+    lease_id: str
+    router_id: str
+    workspace_id: int
+    key_id: str
+    version: int
+    host: str
+    expires_at: datetime
+    sealed: str = Field(repr=False)
+    signature: str = Field(repr=False)
+
+
+class LeaseKeyV1(Request):
+    """Lease a key to the asking router process.
+
+    The vault checks workspace, status, host and, unless ``verifying``, that ``scope`` is allowed.
+    ``public_key``: base64 of the router's raw X25519 public key.
+    Problems: ``not_found``, ``missing_key`` (revoked or invalid), ``unsupported_scope``, ``conflict`` (host changed).
+    """
+
+    subject: ClassVar[str] = "ai.vault.lease.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    callers: ClassVar[tuple[Service, ...]] = _ROUTER
+    reply: ClassVar[type[Part]] = LeaseV1
+    example: ClassVar[dict[str, Any]] = {
+        "router_id": "router-1", "public_key": "cHVibGlj", "workspace_id": 1, "key_id": KEY_ID,
+        "host": "api.openai.com", "scope": "text",
+    }  # fmt: skip
+
+    router_id: str
+    public_key: str
+    workspace_id: int
+    key_id: str
+    host: str
+    scope: Modality
+    verifying: bool = False
+
+
+class KeyChangedV1(Event):
+    """A key was created, changed or revoked: drop what you remember of it."""
+
+    subject: ClassVar[str] = "ai.vault.keys.changed.v1"
+    owner: ClassVar[Service] = Service.VAULT
+    listeners: ClassVar[tuple[Service, ...]] = _ROUTER
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID, "revoked": True}
+
+    workspace_id: int
+    key_id: str
+    revoked: bool = False

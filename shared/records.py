@@ -1,0 +1,148 @@
+"""Consuming a JetStream stream of facts: at least once, in batches, acknowledged only after the handler has committed.
+
+Why not FastStream's pull subscriber: it waits for a whole batch before it fetches again, its failed messages come
+back without a delay, and it spins once the connection is gone (``docs/decisions/0002-bus.md``).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.client import JetStreamContext
+
+from shared import logs
+from shared.bus import Bus
+from shared.messages.base import Record
+from shared.telemetry import TRACEPARENT
+
+BATCH = 256
+ACK_WAIT_S = 30.0
+MAX_AGE_S = 14 * 24 * 3600
+DUPLICATE_WINDOW_S = 120.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message of a stream: its raw body, the trace it belongs to, and how often it has been delivered (from 1)."""
+
+    body: bytes
+    traceparent: str | None
+    deliveries: int
+
+
+Handler = Callable[[Sequence[Delivery]], Awaitable[None]]
+
+
+class RecordConsumer:
+    """Feeds every record of ``record``'s stream to ``handler`` until ``stop``.
+
+    ``handler`` commits and returns, or raises: then the whole batch comes again after a growing delay. Judging a
+    malformed or poisonous message, and burying it, is the handler's work. A stream or consumer that has been
+    deleted is created again without a restart.
+    """
+
+    def __init__(self, bus: Bus, record: type[Record], durable: str, handler: Handler) -> None:
+        self._bus, self._record, self._durable, self._handler = bus, record, durable, handler
+        self._log = logs.get()
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Create stream and consumer if need be and begin."""
+        subscription = await self._subscribe()
+        self._task = asyncio.create_task(self._run(subscription))
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish the batch at hand within ``grace_s`` seconds, then end."""
+        self._stopping = True
+        if self._task is None:
+            return
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            self._log.warning("a batch was cut off; it will be delivered again", stream=self._record.stream)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        stream = self._bus.client.jetstream(timeout=5)
+        config = StreamConfig(
+            name=self._record.stream,
+            subjects=[self._record.subject],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            max_age=MAX_AGE_S,
+            duplicate_window=DUPLICATE_WINDOW_S,
+        )
+        await stream.add_stream(config)
+        consumer = ConsumerConfig(
+            durable_name=self._durable,
+            name=self._durable,
+            filter_subject=self._record.subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_S,
+            max_deliver=-1,
+            max_ack_pending=4 * BATCH,
+        )
+        await stream.add_consumer(self._record.stream, consumer)
+        return await stream.pull_subscribe_bind(self._durable, self._record.stream)
+
+    async def _run(self, subscription: JetStreamContext.PullSubscription) -> None:
+        trouble = 0
+        while not self._stopping:
+            try:
+                messages = await subscription.fetch(BATCH, timeout=5)
+                trouble = 0
+            except TimeoutError:
+                continue
+            except (NatsError, OSError) as error:
+                trouble += 1
+                self._log.warning("stream cannot be read; trying again", stream=self._record.stream, exc=error)
+                await asyncio.sleep(_delay_s(trouble))
+                subscription = await self._again(subscription)
+                continue
+            await self._take(messages)
+
+    async def _again(self, subscription: JetStreamContext.PullSubscription) -> JetStreamContext.PullSubscription:
+        try:
+            fresh = await self._subscribe()
+            await subscription.unsubscribe()
+        except (NatsError, OSError):
+            return subscription
+        return fresh
+
+    async def _take(self, messages: list[Msg]) -> None:
+        self._idle.clear()
+        try:
+            await self._handler([_delivery(message) for message in messages])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the batch must come again and the loop go on
+            self._log.error("batch failed; it comes again", stream=self._record.stream, count=len(messages), exc=error)
+            for message in messages:
+                await self._settle(message.nak(delay=_delay_s(message.metadata.num_delivered)))
+        else:
+            for message in messages:
+                await self._settle(message.ack())
+        finally:
+            self._idle.set()
+
+    async def _settle(self, verdict: Awaitable[None]) -> None:
+        # A lost acknowledgement brings the message again, and the handler is idempotent.
+        try:
+            await verdict
+        except (NatsError, OSError) as error:
+            self._log.warning("acknowledgement failed", stream=self._record.stream, exc=error)
+
+
+def _delay_s(tries: int) -> float:
+    return float(min(60, 2 ** min(tries, 6) / 2)) + random.random() / 2  # noqa: S311 - jitter
+
+
+def _delivery(message: Msg) -> Delivery:
+    headers = message.headers or {}
+    return Delivery(message.data, headers.get(TRACEPARENT), message.metadata.num_delivered)
