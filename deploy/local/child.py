@@ -13,8 +13,8 @@ from deploy.local.processes import follow_parent, identity
 from shared.clock import Clock
 from shared.schemas import ROOT
 
-HEALTHY_S = 30.0
-LONGEST_DELAY_S = 5.0
+HEALTHY_S = 5.0
+LONGEST_DELAY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Program:
 
 
 def restart_delay(previous: float | None, lived_s: float) -> float:
-    """Seconds to wait before a died process is started again: at once first, then 0.2 s doubling up to 5 s.
+    """Seconds to wait before a died process is started again: at once first, then 0.2 s doubling up to 2 s.
 
     ``previous``: the delay before the start that has just failed, None for the very first start.
     """

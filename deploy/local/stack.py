@@ -78,7 +78,7 @@ class Stack:
             stopping = []
             for name in names:
                 if name in self._children:
-                    child = self._children.pop(name)
+                    child = self._children[name]
                     stopping.append(asyncio.ensure_future(child.stop(began + until_s, self.hurry)))
                     if name == "api":
                         await asyncio.wait(stopping, timeout=HEAD_START_S)

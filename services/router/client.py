@@ -138,12 +138,13 @@ class ProviderClient:
     async def _exchange(
         self, base_url: str, request: HttpRequest, auth_headers: Mapping[str, str], progress: _Progress
     ) -> HttpAnswer | Failure:
+        headers = _headers(request, auth_headers)
+        if headers is None:
+            return Failure(Outcome.INVALID_KEY, detail="unsendable_key")
         try:
             url = self._base(base_url) + request.path
-            outgoing = httpx2.Request(
-                request.method, url, headers=_headers(request, auth_headers), content=request.body or None
-            )
-        except (OmniError, ValueError, httpx2.InvalidURL):
+            outgoing = httpx2.Request(request.method, url, headers=headers, content=request.body or None)
+        except (OmniError, httpx2.InvalidURL):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         try:
             async with progress.deadline:
@@ -152,16 +153,14 @@ class ProviderClient:
             raise
         except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
             return _lost(error, sent=progress.sent)
-        secrets = tuple(value.rsplit(" ", 1)[-1] for name, value in auth_headers.items() if name.lower() in _SECRET)
+        secrets = [value.rsplit(" ", 1)[-1] for name, value in auth_headers.items() if name.lower() in _SECRET]
         return _without(await _read(response), secrets)
 
     def _base(self, base_url: str) -> str:
         known = self._bases.get(base_url)
         if known is None:
             check_base_url(base_url, self._allowed)
-            known = parse_base_url(base_url).url
-            if len(self._bases) < 4096:
-                self._bases[base_url] = known
+            known = self._bases[base_url] = parse_base_url(base_url).url
         return known
 
     def _open(self) -> AiohttpTransport:
@@ -198,10 +197,11 @@ async def _on_headers_sent(*_: object) -> None:
     progress.deadline.reschedule(asyncio.get_running_loop().time() + progress.first_byte_s)
 
 
-def _headers(request: HttpRequest, auth_headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(request: HttpRequest, auth_headers: Mapping[str, str]) -> dict[str, str] | None:
+    """What is sent, None when the key cannot stand in a header."""
     given = {name.lower(): value for name, value in (*request.headers.items(), *auth_headers.items())}
     if not all(value.isascii() and value.isprintable() for value in given.values()):
-        raise ValueError("a header value is not printable ASCII")
+        return None
     return _ALWAYS | {name: value for name, value in given.items() if name in _SENDABLE}
 
 
@@ -287,11 +287,11 @@ def _decoded(raw: bytes, encoding: str, limit: int) -> bytes | None:
     return body if stream.eof and not stream.unused_data and len(body) <= limit else None
 
 
-def _without(result: HttpAnswer | Failure, secrets: tuple[str, ...]) -> HttpAnswer | Failure:
+def _without(result: HttpAnswer | Failure, secrets: list[str]) -> HttpAnswer | Failure:
     """The answer, should it repeat the key, without it: a host must not be able to write keys into our logs."""
     if isinstance(result, Failure):
         return result
-    body, headers = result.body, dict(result.headers)
+    body, headers = result.body, result.headers
     for secret in (item for item in secrets if len(item) >= _SHORTEST_SECRET):
         if secret.encode() in body:
             body = body.replace(secret.encode(), b"[removed]")

@@ -1,5 +1,6 @@
 """A whole local stack for tests and benchmarks: ``python -m deploy.local`` in a process of its own."""
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,9 @@ import threading
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
 
 READY_S = 120.0
 STOP_S = 25.0
@@ -106,6 +110,18 @@ class Stack:
             return False
         finally:
             connection.close()
+
+    @property
+    def owner_url(self) -> str:
+        """The embedded database, as its owner."""
+        password = (self.home / "secrets" / "pg-admin").read_text().strip()
+        port = json.loads((self.home / "run" / "ports.json").read_text())["postgres"]
+        return f"postgresql://omnipost:{password}@127.0.0.1:{port}/omnipost"
+
+    async def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the embedded database, as its owner."""
+        async with await AsyncConnection.connect(self.owner_url) as connection:
+            return list(await (await connection.execute(statement, values)).fetchall())  # type: ignore[arg-type]
 
     def kill(self, name: str) -> int:
         """Kill -9 a part; returns the process id it had."""

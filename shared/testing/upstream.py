@@ -96,6 +96,13 @@ class Upstream:
         """Give this answer whenever nothing is queued. ``path`` ``*`` stands for every path."""
         self._default[method, path] = answer
 
+    def replay(self, file: Path) -> "list[Exchange]":
+        """Queue the answers of a file of recordings, each for its recorded path; gives the exchanges."""
+        exchanges = recorded(file)
+        for exchange in exchanges:
+            self.script(exchange.method, exchange.path, exchange.answer)
+        return exchanges
+
     async def arrival(self, count: int) -> None:
         """Wait until ``count`` requests have arrived."""
         while len(self.requests) < count:
@@ -103,7 +110,7 @@ class Upstream:
             await self._arrived.wait()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20, backlog=2048)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -1,8 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from shared.testing.stack import Stack
+from tests.e2e.world import World, connected
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +13,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack.start(home, environment={"OMNIPOST_ALLOWED_PRIVATE_HOSTS": "127.0.0.1"})
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+async def world(stack: Stack) -> AsyncIterator[World]:
+    """A platform admin on the stack."""
+    async with connected(stack) as made:
+        yield made

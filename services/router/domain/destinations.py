@@ -93,11 +93,12 @@ def parse_base_url(url: str) -> Destination:
     scheme = parts.scheme.lower()
     if scheme not in _DEFAULT_PORTS:
         raise _refused("it must begin with https:// (or http:// for a host that is explicitly allowed)")
-    if port == 0 or parts.netloc.endswith(":"):
+    host = parts.hostname or ""
+    if port == 0 or parts.netloc.endswith(":") or ("[" in parts.netloc and ":" not in host):
         raise _refused("its host or port cannot be read")
     if not _PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise _refused("its path may hold only letters, digits and - . _ ~ between single slashes")
-    return Destination(scheme, _host(parts.hostname or ""), port or _DEFAULT_PORTS[scheme], parts.path.rstrip("/"))
+    return Destination(scheme, _host(host), port or _DEFAULT_PORTS[scheme], parts.path.rstrip("/"))
 
 
 def _host(host: str) -> str:

@@ -9,6 +9,8 @@ from services.router.providers.openai import OPENAI
 from services.router.providers.openai_compatible import OPENAI_COMPATIBLE
 from shared.messages.vocabulary import Capability
 
+__all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "adapter_of"]
+
 _CHAT, _EMBEDDING = Capability.CHAT, Capability.EMBEDDING
 _IMAGE, _EDIT = Capability.IMAGE_GENERATION, Capability.IMAGE_EDITING
 _LISTEN, _SPEAK = Capability.SPEECH_TO_TEXT, Capability.TEXT_TO_SPEECH

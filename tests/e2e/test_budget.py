@@ -1,0 +1,89 @@
+"""A cap is used to the last micro-dollar and never passed, however many call at once."""
+
+import asyncio
+
+from shared.testing.upstream import Upstream
+from tests.e2e.world import CHAT, World, accept_keys, chat_answer, eventually, ok, problem
+
+CALLS, PAID, TOKENS = 200, 100, 50
+
+
+async def test_200_concurrent_calls_on_a_cap_for_100(world: World) -> None:
+    workspace = await world.workspace()
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer(input_tokens=10, output_tokens=TOKENS, delay_s=0.05))
+        # Priced on output only and answered with exactly max_tokens, so that bound and cost are equal.
+        provider = await world.provider(upstream, input_usd_per_mtok=0, output_usd_per_mtok=10)
+        key = await world.key(workspace, provider, monthly_budget_usd=PAID * TOKENS * 10 / 1_000_000)
+        alias = await world.alias(workspace, provider)
+
+        answers = await asyncio.gather(
+            *(world.invoke(workspace, alias, options={"max_tokens": TOKENS}) for _ in range(CALLS))
+        )
+
+        served = [answer for answer in answers if answer.status_code == 200]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        for answer in refused:
+            problem(answer, 402, "budget_exceeded")
+        assert len(upstream.requests) - 1 == len(served)  # one more was the verification
+        rows = await world.calls(workspace, PAID)
+
+        async def settled() -> dict[str, str] | None:
+            budgets = (await world.usage(workspace))["budgets"]
+            mine: dict[str, str] = next(budget for budget in budgets if budget["key_id"] == key["id"])
+            return mine if mine["held_usd"] == "0.000000" else None
+
+        budget = await eventually(settled)
+        print(
+            f"served={len(served)} refused={len(refused)} rows={len(rows)} spent={budget['spent_usd']} of {budget['cap_usd']}"
+        )
+        assert (len(served), len(refused), len(rows)) == (PAID, CALLS - PAID, PAID)
+        assert budget["spent_usd"] == budget["cap_usd"] == "0.050000"
+
+
+async def test_caps_in_requests_and_tokens_stop_calls_too(world: World) -> None:
+    workspace = await world.workspace()
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer(input_tokens=5, output_tokens=5))
+        provider = await world.provider(upstream)
+        key = await world.key(workspace, provider, monthly_budget_requests=1)
+        alias = await world.alias(workspace, provider)
+        ok(await world.invoke(workspace, alias))
+        problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+        raised = ok(await world.admin.put(f"/ai-keys/{key['id']}", monthly_budget_requests=10))
+        assert raised["budget"]["spent_requests"] == 1
+        assert ok(await world.invoke(workspace, alias))["warnings"] == []
+        ok(await world.admin.put(f"/ai-keys/{key['id']}", monthly_budget_tokens=30))
+        problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+
+
+async def test_a_warning_comes_at_80_percent(world: World) -> None:
+    workspace = await world.workspace()
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer())
+        provider = await world.provider(upstream)
+        await world.key(workspace, provider, monthly_budget_requests=5)
+        alias = await world.alias(workspace, provider)
+        warnings = [ok(await world.invoke(workspace, alias))["warnings"] for _ in range(5)]
+        assert [bool(found) for found in warnings] == [False, False, False, True, True]
+        assert warnings[3] == [X]
+
+
+async def test_a_model_without_a_price_cannot_run_under_a_dollar_budget(world: World) -> None:
+    workspace = await world.workspace()
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer())
+        provider = await world.provider(upstream, input_usd_per_mtok=None, output_usd_per_mtok=None)
+        key = await world.key(workspace, provider, monthly_budget_usd=5)
+        alias = await world.alias(workspace, provider)
+        refused = problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+        assert refused["reason"] == "model_without_price"
+        ok(await world.admin.put(f"/ai-keys/{key['id']}", monthly_budget_usd=None))
+        answer = ok(await world.invoke(workspace, alias))
+        assert answer["cost_usd"] is None
+        [row] = await world.calls(workspace, 1)
+        assert row["cost_usd"] is None

@@ -1,0 +1,270 @@
+"""Each dialect at its edges: what is refused before sending, what no success may be made of, what an error means."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.router.domain.outcome import Step, policy
+from services.router.providers import OPENAI_COMPATIBLE, PROVIDERS, adapter_of
+from services.router.providers.base import (
+    Adapter,
+    ChatAnswer,
+    ChatRequest,
+    Failure,
+    HttpAnswer,
+    Unfit,
+    billing_of,
+)
+from shared.messages.router import ChatMessageV1, ChatOptionsV1, TokensV1
+from shared.messages.vocabulary import Billing, KeyStatus, Outcome
+
+ADAPTERS = {
+    "compatible": OPENAI_COMPATIBLE,
+    **{name: adapter for name in ("openai", "anthropic", "google") if (adapter := PROVIDERS[name].adapter)},
+}
+USER = ChatMessageV1(role="user", content="Hi")
+SYSTEM = ChatMessageV1(role="system", content="Be kind.")
+
+
+def answer(payload: object, status: int = 200, **headers: str) -> HttpAnswer:
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def request(*messages: ChatMessageV1, model: str = "m", **options: Any) -> ChatRequest:
+    return ChatRequest(model, messages or (USER,), ChatOptionsV1(**({"max_tokens": 9} | options)))
+
+
+def sent(adapter: Adapter, made: ChatRequest) -> Any:
+    return json.loads(adapter.encode(made).body)
+
+
+def test_every_option_reaches_every_provider_that_understands_it() -> None:
+    given: dict[str, Any] = {"temperature": 0.5, "top_p": 0.9, "stop": ("a", "b"), "seed": 3}
+    chat = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "top_p": 0.9,
+            "stop": ["a", "b"], "seed": 3}  # fmt: skip
+    assert sent(ADAPTERS["openai"], request(**given)) == chat | {"max_completion_tokens": 9}
+    assert sent(ADAPTERS["compatible"], request(**given)) == chat | {"max_tokens": 9}
+    assert "seed" not in ADAPTERS["anthropic"].options
+    assert sent(ADAPTERS["anthropic"], request(**given)) == {
+        "model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["a", "b"],
+    }  # fmt: skip
+    assert sent(ADAPTERS["google"], request(**given))["generationConfig"] == {
+        "maxOutputTokens": 9, "temperature": 0.5, "topP": 0.9, "stopSequences": ["a", "b"], "seed": 3,
+    }  # fmt: skip
+
+
+def test_system_messages_are_joined_where_the_dialect_has_one_place_for_them() -> None:
+    made = request(SYSTEM, USER, SYSTEM)
+    assert sent(ADAPTERS["anthropic"], made)["system"] == "Be kind.\n\nBe kind."
+    assert sent(ADAPTERS["google"], made)["systemInstruction"] == {"parts": [{"text": "Be kind.\n\nBe kind."}]}
+    assert [item["role"] for item in sent(ADAPTERS["openai"], made)["messages"]] == ["system", "user", "system"]
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "reason"),
+    [
+        ("anthropic", request(temperature=1.01), "temperature_above_1"),
+        ("anthropic", request(SYSTEM), "no_user_message"),
+        ("google", request(SYSTEM), "no_user_message"),
+        ("openai", request(ChatMessageV1.model_construct(role="user", content="\ud800")), "not_unicode"),
+    ],
+)
+def test_what_a_provider_cannot_take_is_known_before_sending(name: str, made: ChatRequest, reason: str) -> None:
+    with pytest.raises(Unfit) as raised:
+        ADAPTERS[name].encode(made)
+    assert raised.value.reason == reason
+
+
+def test_gemini_model_names_are_escaped() -> None:
+    path = ADAPTERS["google"].encode(request(model="../a?b#c%d")).path
+    assert path == "/v1beta/models/..%2Fa%3Fb%23c%25d:generateContent"
+
+
+def _chat(content: Any = "Hi", finish: Any = "stop", **message: Any) -> dict[str, Any]:
+    return {
+        "choices": [{"finish_reason": finish, "message": {"content": content, **message}}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+    }
+
+
+def _claude(content: Any, stop: Any = "end_turn") -> dict[str, Any]:
+    return {"content": content, "stop_reason": stop, "usage": {"input_tokens": 5, "output_tokens": 2}}
+
+
+def _gemini(parts: Any, finish: Any = "STOP") -> dict[str, Any]:
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}
+    return {"candidates": [{"content": {"parts": parts}, "finishReason": finish}], "usageMetadata": usage}
+
+
+UNUSABLE: list[tuple[str, Any, Outcome, str]] = [
+    ("openai", {}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", {"choices": []}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", {"choices": {"0": 1}}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", {"choices": ["x"]}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", _chat(None), Outcome.BAD_RESPONSE, "no_text"),
+    ("openai", _chat(7), Outcome.BAD_RESPONSE, "no_text"),
+    ("openai", _chat(["Hi"]), Outcome.BAD_RESPONSE, "no_text"),
+    ("openai", _chat("Hi", None), Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", _chat("Hi", 3), Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", _chat("Hi", "tool_calls"), Outcome.BAD_RESPONSE, "unfinished"),
+    ("openai", _chat("Hi", "content_filter"), Outcome.CONTENT_POLICY, "content_filter"),
+    ("openai", _chat(None, refusal="No."), Outcome.CONTENT_POLICY, "refusal"),
+    ("compatible", _chat("Hi", "network_error"), Outcome.BAD_RESPONSE, "unfinished"),
+    ("compatible", {"error": {"message": "oops", "code": 502}}, Outcome.BAD_RESPONSE, "http_200"),
+    ("compatible", {"error": {"code": "insufficient_quota"}}, Outcome.QUOTA_EXHAUSTED, "insufficient_quota"),
+    ("compatible", _chat([{"type": "text", "text": 1}]), Outcome.BAD_RESPONSE, "no_text"),
+    ("anthropic", {}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("anthropic", _claude("Hi"), Outcome.BAD_RESPONSE, "no_text"),
+    ("anthropic", _claude([{"type": "text"}]), Outcome.BAD_RESPONSE, "no_text"),
+    ("anthropic", _claude([], "tool_use"), Outcome.BAD_RESPONSE, "unfinished"),
+    ("anthropic", _claude([], "pause_turn"), Outcome.BAD_RESPONSE, "unfinished"),
+    ("anthropic", _claude([], "refusal"), Outcome.CONTENT_POLICY, "refusal"),
+    ("anthropic", _claude([], "model_context_window_exceeded"), Outcome.CONTEXT_LENGTH_EXCEEDED,
+     "model_context_window_exceeded"),
+    ("google", {}, Outcome.BAD_RESPONSE, "unfinished"),
+    ("google", {"promptFeedback": {"blockReason": "SAFETY"}}, Outcome.CONTENT_POLICY, "prompt_blocked"),
+    ("google", _gemini([], "PROHIBITED_CONTENT"), Outcome.CONTENT_POLICY, "prohibited_content"),
+    ("google", _gemini([{"text": "Hi"}], "OTHER"), Outcome.BAD_RESPONSE, "unfinished"),
+    ("google", _gemini([{"text": "Hi"}], None), Outcome.BAD_RESPONSE, "unfinished"),
+    ("google", _gemini([]), Outcome.BAD_RESPONSE, "no_text"),
+    ("google", _gemini([{"text": "Hm", "thought": True}]), Outcome.BAD_RESPONSE, "no_text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "payload", "outcome", "detail"), UNUSABLE)
+def test_a_200_that_is_no_success(name: str, payload: Any, outcome: Outcome, detail: str) -> None:
+    result = ADAPTERS[name].decode(answer(payload))
+    assert isinstance(result, Failure)
+    assert (result.outcome, result.detail, result.status) == (outcome, detail, 200)
+    told = result.tokens.output_tokens is not None
+    assert billing_of(result, sent=True) is (Billing.COST if told else Billing.UNKNOWN)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[1]", b'"x"', b"\xff\xfe", b"<html>", b"[" * 100_000])
+def test_whatever_is_no_json_object_is_a_bad_response(name: str, body: bytes) -> None:
+    result = ADAPTERS[name].decode(answer(body))
+    assert isinstance(result, Failure)
+    assert (result.outcome, result.detail) == (Outcome.BAD_RESPONSE, "not_json")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "text"),
+    [
+        ("openai", _chat(""), ""),
+        ("compatible", _chat([{"type": "thinking"}, {"type": "text", "text": "Hi"}]), "Hi"),
+        ("anthropic", _claude([{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Hi"}]), "Hi"),
+        ("google", _gemini([{"text": "Hm", "thought": True}, {"text": "H"}, {"text": "i"}]), "Hi"),
+        ("google", _gemini([], "MAX_TOKENS"), ""),
+    ],
+)
+def test_texts(name: str, payload: Any, text: str) -> None:
+    result = ADAPTERS[name].decode(answer(payload))
+    assert isinstance(result, ChatAnswer)
+    assert result.text == text
+
+
+def test_a_host_that_tells_nothing_but_the_text() -> None:
+    result = OPENAI_COMPATIBLE.decode(answer({"choices": [{"message": {"content": "Hi"}}]}))
+    assert result == ChatAnswer("Hi", "unknown", TokensV1())
+    assert billing_of(result, sent=True) is Billing.UNKNOWN
+
+
+@pytest.mark.parametrize("count", [None, "5", -1, 5.5, True, 10**30, [5]])
+def test_an_implausible_count_is_unknown(count: Any) -> None:
+    payload = _chat() | {"usage": {"prompt_tokens": count, "completion_tokens": 2}}
+    result = OPENAI_COMPATIBLE.decode(answer(payload))
+    assert isinstance(result, ChatAnswer)
+    assert result.tokens == TokensV1(output_tokens=2)
+
+
+ERRORS: list[tuple[str, HttpAnswer, Outcome, str, float | None]] = [
+    ("openai", answer({"error": {"code": "insufficient_quota"}}, 429), Outcome.QUOTA_EXHAUSTED, "insufficient_quota",
+     None),
+    ("openai", answer({"error": {"code": None, "type": "insufficient_quota"}}, 429), Outcome.QUOTA_EXHAUSTED,
+     "insufficient_quota", None),
+    ("openai", answer({"error": {"code": "rate_limit_exceeded", "type": "tokens"}}, 429, retry_after="2"),
+     Outcome.RATE_LIMITED, "rate_limit_exceeded", 2.0),
+    ("openai", answer(b"", 429, retry_after_ms="150", retry_after="1"), Outcome.RATE_LIMITED, "http_429", 0.15),
+    ("openai", answer(b"", 503, retry_after="Mon, 23 Nov 2026 10:00:30 GMT", date="Mon, 23 Nov 2026 10:00:00 GMT"),
+     Outcome.PROVIDER_ERROR, "http_503", 30.0),
+    ("openai", answer(b"", 503, retry_after="Mon, 23 Nov 2026 10:00:30 GMT"), Outcome.PROVIDER_ERROR, "http_503",
+     None),
+    ("openai", answer(b"", 503, retry_after="-5"), Outcome.PROVIDER_ERROR, "http_503", None),
+    ("openai", answer(b"", 503, retry_after="nan"), Outcome.PROVIDER_ERROR, "http_503", None),
+    ("openai", answer({"error": {"code": "sk-my-own-key"}}, 400), Outcome.INVALID_REQUEST, "http_400", None),
+    ("openai", answer({"error": {"code": "moderation_blocked"}}, 400), Outcome.CONTENT_POLICY, "moderation_blocked",
+     None),
+    ("openai", answer({"error": "words"}, 402), Outcome.QUOTA_EXHAUSTED, "http_402", None),
+    ("openai", answer({"error": []}, 403), Outcome.INVALID_KEY, "http_403", None),
+    ("anthropic", answer({"error": {"type": "overloaded_error"}}, 529), Outcome.PROVIDER_ERROR, "overloaded_error",
+     None),
+    ("anthropic", answer({"error": {"type": "timeout_error"}}, 504), Outcome.TIMEOUT, "timeout_error", None),
+    ("anthropic", answer({"error": {"type": "billing_error"}}, 402), Outcome.QUOTA_EXHAUSTED, "billing_error", None),
+    ("anthropic", answer({"error": {"type": "invalid_request_error", "message": "Your credit balance is too low to"}},
+     400), Outcome.QUOTA_EXHAUSTED, "credit_balance_too_low", None),
+    ("anthropic", answer({"error": {"type": "rate_limit_error"}}, 429, retry_after="3"), Outcome.RATE_LIMITED,
+     "rate_limit_error", 3.0),
+    ("google", answer({"error": {"status": "RESOURCE_EXHAUSTED", "details": [
+        {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}, {"retryDelay": "9s"}]}},
+     429), Outcome.QUOTA_EXHAUSTED, "RESOURCE_EXHAUSTED", 9.0),
+    ("google", answer({"error": {"status": "RESOURCE_EXHAUSTED", "details": [
+        {"violations": [{"quotaId": "GenerateRequestsPerMinute"}]}, {"retryDelay": "34.4s"}]}}, 429),
+     Outcome.RATE_LIMITED, "RESOURCE_EXHAUSTED", 34.4),
+    ("google", answer({"error": {"status": "RESOURCE_EXHAUSTED"}}, 429), Outcome.RATE_LIMITED, "RESOURCE_EXHAUSTED",
+     None),
+    ("google", answer({"error": {"status": "INVALID_ARGUMENT", "message":
+     "The input token count (9) exceeds the maximum number of tokens allowed (8)."}}, 400),
+     Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded", None),
+    ("google", answer({"error": {"details": {"reason": 3}}}, 500), Outcome.PROVIDER_ERROR, "http_500", None),
+    ("google", answer({"error": {"status": "DEADLINE_EXCEEDED"}}, 504), Outcome.TIMEOUT, "DEADLINE_EXCEEDED", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given", "outcome", "detail", "wait"), ERRORS)
+def test_errors(name: str, given: HttpAnswer, outcome: Outcome, detail: str, wait: float | None) -> None:
+    result = ADAPTERS[name].decode(given)
+    assert isinstance(result, Failure)
+    assert (result.outcome, result.detail, result.retry_after_s) == (outcome, detail, wait)
+    assert billing_of(result, sent=True) is Billing.NOTHING
+    assert policy(result.outcome) is not Step.RETRY_SAME
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize(
+    ("status", "payload", "verdict"),
+    [
+        (200, {"data": []}, (KeyStatus.ACTIVE, None)),
+        (401, {}, (KeyStatus.INVALID, "refused_by_provider")),
+        (403, {}, (KeyStatus.INVALID, "refused_by_provider")),
+        (402, {}, (KeyStatus.UNVERIFIED, "quota_exhausted")),
+        (429, {}, (KeyStatus.UNVERIFIED, "rate_limited")),
+        (500, {}, (KeyStatus.UNVERIFIED, "provider_error")),
+        (302, {}, (KeyStatus.UNVERIFIED, "bad_response")),
+    ],
+)
+def test_verdicts(name: str, status: int, payload: Any, verdict: tuple[KeyStatus, str | None]) -> None:
+    assert ADAPTERS[name].judge(answer(payload, status)) == verdict
+
+
+def test_verdicts_of_one_provider() -> None:
+    assert OPENAI_COMPATIBLE.judge(answer({}, 404)) == (KeyStatus.UNVERIFIED, "not_verifiable")
+    assert OPENAI_COMPATIBLE.judge(answer({}, 405)) == (KeyStatus.UNVERIFIED, "not_verifiable")
+    gemini = answer({"error": {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}, 400)
+    assert ADAPTERS["google"].judge(gemini) == (KeyStatus.INVALID, "refused_by_provider")
+    restricted = answer({"error": {"code": "missing_scope"}}, 403)
+    assert ADAPTERS["openai"].judge(restricted) == (KeyStatus.UNVERIFIED, "missing_scope")
+
+
+def test_every_adapter_is_complete() -> None:
+    for name, adapter in ADAPTERS.items():
+        assert adapter.verification.method == "GET"
+        assert adapter.verification.path.startswith("/")
+        assert any("canary" in value for value in adapter.auth("canary").values()), name
+        assert adapter.options <= set(ChatOptionsV1.model_fields)
+        assert "max_tokens" in adapter.options
+    assert adapter_of("mistral") is None
+    assert adapter_of("acme") is OPENAI_COMPATIBLE

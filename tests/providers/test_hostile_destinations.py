@@ -1,0 +1,138 @@
+"""Destinations that must never be reached, watched from a server that would be: it sees no connection."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from services.router.client import Delivery, ProviderClient, _CheckedResolver
+from services.router.providers.base import Failure, HttpRequest
+from shared.messages.vocabulary import Outcome
+from shared.testing.upstream import Upstream
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as serving:
+        yield serving
+
+
+async def attempt(client: ProviderClient, base_url: str) -> Delivery:
+    request = HttpRequest("POST", "/x", {}, b"{}")
+    return await client.send(base_url, request, {}, connect_s=2, first_byte_s=2, total_s=2)
+
+
+async def test_a_name_that_resolves_inside_is_refused_at_connect(upstream: Upstream) -> None:
+    async with aclosing(ProviderClient(frozenset())) as strict:
+        # As if the name had been public when its URL was checked.
+        strict._bases["https://rebound.example"] = f"http://localhost:{upstream.port}"
+        delivery = await attempt(strict, "https://rebound.example")
+    assert not delivery.sent
+    assert delivery.result == Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
+    assert upstream.connections == 0
+
+
+async def test_resolver_lets_listed_names_through() -> None:
+    resolver = _CheckedResolver(frozenset({"localhost:81"}))
+    assert {item["host"] for item in await resolver.resolve("localhost", 81, socket.AF_UNSPEC)} <= {"127.0.0.1", "::1"}
+    with pytest.raises(OSError, match="not allowed"):
+        await resolver.resolve("localhost", 82, socket.AF_UNSPEC)
+
+
+HOSTILE = [
+    "http://127.0.0.1:{port}",
+    "https://127.0.0.1:{port}",
+    "http://localhost:{port}",
+    "https://localhost:{port}",
+    "https://LOCALHOST:{port}",
+    "https://localhost.:{port}",
+    "https://a.localhost:{port}",
+    "https://[::1]:{port}",
+    "https://[::ffff:127.0.0.1]:{port}",
+    "https://[::ffff:7f00:1]:{port}",
+    "https://[::127.0.0.1]:{port}",
+    "https://[64:ff9b::7f00:1]:{port}",
+    "https://[2002:7f00:1::]:{port}",
+    "https://[2001:0:7f00:1::]:{port}",
+    "https://[fe80::1]:{port}",
+    "https://[fc00::1]:{port}",
+    "https://[::]:{port}",
+    "https://0.0.0.0:{port}",
+    "https://0:{port}",
+    "https://2130706433:{port}",
+    "https://0x7f000001:{port}",
+    "https://0x7f.0.0.1:{port}",
+    "https://0177.0.0.1:{port}",
+    "https://127.1:{port}",
+    "https://127.0.1:{port}",
+    "https://017700000001:{port}",
+    "https://127.0.0.1.:{port}",
+    "https://10.0.0.1",
+    "https://172.16.0.1",
+    "https://192.168.1.1",
+    "https://169.254.169.254",
+    "https://100.64.0.1",
+    "https://198.18.0.1",
+    "https://224.0.0.1",
+    "https://255.255.255.255",
+    "https://metadata.google.internal",
+    "https://router.lan",
+    "https://nas",
+    "http://api.openai.com",
+    "https://user@127.0.0.1:{port}",
+    "https://api.openai.com@127.0.0.1:{port}",
+    "https://127.0.0.1:{port}#@api.openai.com",
+    "https://api.openai.com\\@127.0.0.1:{port}",
+    "https://127.0.0.1:{port}?x=1",
+    "https://api.openai.com/v1/../../admin",
+    "https://api.openai.com/%2e%2e/admin",
+    "https://api.openai.com/./v1",
+    "https://api.openai.com//v1",
+    "https://api.openai.com/v1;x",
+    "https://①②⑦.⓪.⓪.①:{port}",
+    "https://127。0。0。1:{port}",
+    "https://api.openai.com:0",
+    "https://api.openai.com:99999",
+    "https://api.openai.com:",
+    "https:///v1",
+    "https:127.0.0.1:{port}",
+    "ftp://127.0.0.1:{port}",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:{port}",
+    "unix:///tmp/x",
+    "//127.0.0.1:{port}",
+    "127.0.0.1:{port}",
+    "https://-a.example",
+    "https://a..example",
+    "https://a_b.example",
+    "https://[::1",
+    "https://[v1.x]:{port}",
+    "https://[fe80::1%25lo]",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "https://",
+    "http://",
+    "HTTPS://127.0.0.1:{port}",
+    "https://127.0.0.1:{port}/v1",
+    "",
+    " ",
+    "https://127.0.0.1:{port}\r\nHost: x",
+    "https://api.openai.com/v1\r\n",
+    "https://api.openai.com/\t",
+    "https://api.openai.com/\x00",
+    " https://api.openai.com",
+    "https://api.openai.com/" + "a" * 2000,
+    "https://" + "a" * 64 + ".example",
+]
+
+
+async def test_hostile_base_urls_open_no_connection(upstream: Upstream) -> None:
+    async with aclosing(ProviderClient(frozenset({"elsewhere.example", "127.0.0.1:1"}))) as strict:
+        deliveries = [await attempt(strict, url.replace("{port}", str(upstream.port))) for url in HOSTILE]
+    for url, delivery in zip(HOSTILE, deliveries, strict=True):
+        assert isinstance(delivery.result, Failure), url
+        assert (delivery.sent, delivery.result.detail) == (False, "destination_not_allowed"), url
+    print(f"\nproviders: hostile base URLs refused: {len(deliveries)}, connections: {upstream.connections}")
+    assert upstream.connections == 0
+    assert len(HOSTILE) >= 80
