@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import sys
-from pathlib import Path
 
 from deploy.local import settings as environment
 from deploy.local.edge import EdgeRefused
@@ -65,10 +64,10 @@ async def live(settings: Settings, home: Home, began: float) -> int:
 
 
 async def _introduce(stack: Stack, settings: Settings, home: Home, sandbox_port: int) -> None:
-    token = shlex.quote(_short(home.admin_token))
+    token = shlex.quote(str(home.admin_token))
     body = f'{{"workspace_id": {WORKSPACE}, "alias_name": "{FAILOVER_ALIAS}", "prompt": "Hello, OmniPost!"}}'
     say(f"OmniPost AI      http://127.0.0.1:{settings.port}")
-    say(f"admin token in   {_short(home.admin_token)}")
+    say(f"admin token in   {home.admin_token}")
     try:
         await asyncio.to_thread(register, stack.edge, sandbox_port)
     except EdgeRefused as refused:
@@ -80,10 +79,6 @@ async def _introduce(stack: Stack, settings: Settings, home: Home, sandbox_port:
         f'-H "Authorization: Bearer $(cat {token})" -H "Content-Type: application/json" '
         f"-d {shlex.quote(body)}"
     )
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def main() -> int:

@@ -52,7 +52,7 @@ async def _accepts_logins(url: str) -> None:
             connection = await psycopg.AsyncConnection.connect(url, connect_timeout=5)
         except psycopg.OperationalError as error:
             if loop.time() > deadline or not _passing(error):
-                reason = str(error).strip().splitlines()[-1]
+                reason = str(error).strip().splitlines()[0]
                 raise CannotStart(f"The database does not let its owner in: {reason}") from None
             await asyncio.sleep(0.05)
         except psycopg.Error as error:

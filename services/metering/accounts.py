@@ -24,14 +24,14 @@ _OWNED = """
 _LOCK = (
     """
     SELECT id, workspace_id, key_id, cap_usd_micros, cap_tokens, cap_requests, blocked_at IS NOT NULL AS blocked
-    FROM ai_provider_budgets WHERE id IN ("""
+    FROM ai_provider_budgets WHERE id IN ("""  # noqa: S608 - constants of this module
     + _OWNED
     + ") ORDER BY id FOR NO KEY UPDATE"
 )
 _BALANCES = (
     """
     SELECT budget_id, spent_usd_micros, spent_tokens, spent_requests, held_usd_micros, held_tokens, held_requests
-    FROM budget_periods WHERE period_start = %(period)s AND budget_id IN ("""
+    FROM budget_periods WHERE period_start = %(period)s AND budget_id IN ("""  # noqa: S608 - constants of this module
     + _OWNED
     + ")"
 )

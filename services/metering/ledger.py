@@ -73,8 +73,8 @@ class Ledger:
     async def reserve(self, ask: Ask) -> Decision:
         """Decide about ``ask``; committed when this returns.
 
-        Raises OmniError: ``unavailable`` (the database is away; whether it is held is unknown), ``conflict`` (the attempt
-        id is another's, or its attempt is over), ``invalid_request``.
+        Raises OmniError: ``unavailable`` (the database is away; whether it is held is unknown), ``conflict`` (the
+        attempt id is another's, or its attempt is over), ``invalid_request``.
         """
         verdict: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(ask, self._clock.monotonic(), verdict))

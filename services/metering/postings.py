@@ -1,7 +1,7 @@
 """Writing the end of reservations: state, balances, call log and rollups move together in the caller's transaction.
 
-Order of locks: reservations (taken by the caller), rollups by key, budgets by id. The hot budget rows come last, so that
-reservations wait for them no longer than the final round trip.
+Order of locks: reservations (taken by the caller), rollups by key, budgets by id. The hot budget rows come last, so
+that reservations wait for them no longer than the final round trips.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from services.metering.domain.settlement import Call, Settlement
 from services.metering.domain.usage import COUNTERS, Counters, RollupKey, roll_up
 from shared.messages.metering import CallV1
 
-RESERVATION_COLUMNS = (
-    "attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability, attempt_index, trace_id, "
-    "usd_micros, tokens, requests, state, period_start, created_at"
+SELECT_RESERVATIONS = (
+    "SELECT attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability, attempt_index, "
+    "trace_id, usd_micros, tokens, requests, state, period_start, created_at "
+    "FROM reservations WHERE "
 )
 CALL_COLUMNS = tuple(CallV1.model_fields)
 

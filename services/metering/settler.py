@@ -27,11 +27,7 @@ MAX_DELIVERIES = 5
 POISON = "poison: the database refuses it"
 WRONG = (*BAD_DATA, postings.Drift)
 
-_LOCK = (
-    "SELECT "
-    + postings.RESERVATION_COLUMNS
-    + " FROM reservations WHERE attempt_id = ANY(%s::uuid[]) ORDER BY attempt_id FOR UPDATE"
-)
+_LOCK = postings.SELECT_RESERVATIONS + "attempt_id = ANY(%s::uuid[]) ORDER BY attempt_id FOR UPDATE"
 _BURY = """
     INSERT INTO dead_letters AS d (received_at, subject, reason, attempt_id, body, fingerprint, delivered)
     SELECT %s, %s, a.* FROM unnest(%s::text[], %s::uuid[], %s::bytea[], %s::bytea[], %s::integer[]) AS a
@@ -68,8 +64,8 @@ class Settler:
     async def settle(self, deliveries: Sequence[Delivery]) -> None:
         """Settle a batch; committed when this returns, so it may be acknowledged.
 
-        Raises OmniError ``unavailable`` (nothing was settled), or a psycopg error of a message that the database refuses
-        and that has not come often enough to be buried: then all of the batch may come again.
+        Raises OmniError ``unavailable`` (nothing was settled), or what went wrong with a message that the ledger
+        refuses and that has not come often enough to be buried: then all of the batch may come again.
         """
         with ExitStack() as spans:
             for delivery in deliveries:
@@ -90,9 +86,7 @@ class Settler:
                 if delivery.deliveries < MAX_DELIVERIES:
                     failure = error
                     continue
-                letter = _Letter(POISON, None, delivery.body, delivery.deliveries)
-                now = self._clock.now()
-                await self._connection.run(lambda raw, one=letter: _bury_alone(raw, one, now))  # type: ignore[misc]
+                await self._bury_alone(_Letter(POISON, None, delivery.body, delivery.deliveries))
         if failure is not None:
             raise failure
 
@@ -102,6 +96,10 @@ class Settler:
         buried = await self._connection.run(lambda raw: _transact(raw, facts, malformed, now))
         if buried:
             self._log.warning("events went to the dead letters", subject=CallFinishedV1.subject, count=buried)
+
+    async def _bury_alone(self, letter: _Letter) -> None:
+        now = self._clock.now()
+        await self._connection.run(lambda raw: _bury(raw, [letter], now))
 
     async def close(self) -> None:
         """Drop the connection."""
@@ -139,10 +137,6 @@ async def _transact(raw: Raw, facts: _Facts, malformed: Sequence[_Letter], now: 
     await postings.post(raw, settlements, now)
     await raw.execute("COMMIT")
     return len(letters)
-
-
-async def _bury_alone(raw: Raw, letter: _Letter, now: datetime) -> None:
-    await _bury(raw, [letter], now)
 
 
 async def _bury(raw: Raw, letters: Sequence[_Letter], now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""SQL of metering's control requests and queries. (What every call passes through is in ``ledger`` and ``postings``.)"""
+"""SQL of metering's control requests and queries; what every call passes through is in ``ledger`` and ``postings``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -120,7 +120,7 @@ class Store:
             connection = await session.connection()
             await connection.execute(_SET_BUDGET, key | new | sets | {"now": now})
             result = await connection.execute(_BUDGET_OF_KEY, key | {"period": month_of(now).date()})
-            return _account(result.mappings().one())
+            return _account(dict(result.mappings().one()))
 
     async def block_key(self, workspace_id: int, key_id: UUID, now: datetime) -> None:
         """Block for good; committed when this returns. Waits for the reservations that hold the row."""
@@ -149,7 +149,7 @@ class Store:
     async def _rows(self, statement: Any, parameters: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:  # noqa: ANN401 - a text clause, which SQLModel does not re-export
         async with self._database.session() as session:
             result = await (await session.connection()).execute(statement, parameters)
-            return result.mappings().all()
+            return [dict(row) for row in result.mappings()]
 
 
 def _account(row: Mapping[str, Any]) -> Account:

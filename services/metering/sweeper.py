@@ -21,16 +21,10 @@ WRONG = (*BAD_DATA, postings.Drift)
 
 # SKIP LOCKED: a row that is being settled, or swept by another replica, is theirs.
 _LOCK_DUE = (
-    "SELECT "
-    + postings.RESERVATION_COLUMNS
-    + " FROM reservations WHERE state = 'held' AND expires_at <= %s ORDER BY expires_at LIMIT %s"
-    + " FOR UPDATE SKIP LOCKED"
+    postings.SELECT_RESERVATIONS
+    + "state = 'held' AND expires_at <= %s ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED"
 )
-_LOCK_ONE = (
-    "SELECT "
-    + postings.RESERVATION_COLUMNS
-    + " FROM reservations WHERE state = 'held' AND attempt_id = %s FOR UPDATE SKIP LOCKED"
-)
+_LOCK_ONE = postings.SELECT_RESERVATIONS + "state = 'held' AND attempt_id = %s FOR UPDATE SKIP LOCKED"
 _DUE = "SELECT attempt_id FROM reservations WHERE state = 'held' AND expires_at <= %s"
 
 

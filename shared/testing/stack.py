@@ -112,11 +112,20 @@ class Stack:
             connection.close()
 
     @property
+    def nats_url(self) -> str:
+        """The embedded NATS server."""
+        return f"nats://127.0.0.1:{self._ports['nats']}"
+
+    @property
+    def _ports(self) -> dict[str, int]:
+        ports: dict[str, int] = json.loads((self.home / "run" / "ports.json").read_text())
+        return ports
+
+    @property
     def owner_url(self) -> str:
         """The embedded database, as its owner."""
         password = (self.home / "secrets" / "pg-admin").read_text().strip()
-        port = json.loads((self.home / "run" / "ports.json").read_text())["postgres"]
-        return f"postgresql://omnipost:{password}@127.0.0.1:{port}/omnipost"
+        return f"postgresql://omnipost:{password}@127.0.0.1:{self._ports['postgres']}/omnipost"
 
     async def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the embedded database, as its owner."""

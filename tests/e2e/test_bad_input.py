@@ -132,7 +132,7 @@ async def test_unknown_things_are_not_found(world: World) -> None:
 
 async def test_bad_queries_are_invalid_requests(world: World) -> None:
     for query in (
-        {"group_by": "colour"}, {"from": "yesterday"}, {"to": "2026-13-01"}, {"workspace_id": "one"}, {"from": "x" * 99},
+        {"group_by": "colour"}, {"from": "yesterday"}, {"to": "2026-13-01"}, {"workspace_id": "one"}, {"to": "x" * 99},
     ):  # fmt: skip
         problem(await world.admin.get("/ai-usage", **{"workspace_id": 1, **query}), 422, "invalid_request")
     for query in (

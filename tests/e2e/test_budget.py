@@ -35,9 +35,8 @@ async def test_200_concurrent_calls_on_a_cap_for_100(world: World) -> None:
             return mine if mine["held_usd"] == "0.000000" else None
 
         budget = await eventually(settled)
-        print(
-            f"served={len(served)} refused={len(refused)} rows={len(rows)} spent={budget['spent_usd']} of {budget['cap_usd']}"
-        )
+        counts = f"served={len(served)} refused={len(refused)} rows={len(rows)}"
+        print(counts, f"spent={budget['spent_usd']} of {budget['cap_usd']}")
         assert (len(served), len(refused), len(rows)) == (PAID, CALLS - PAID, PAID)
         assert budget["spent_usd"] == budget["cap_usd"] == "0.050000"
 
@@ -69,7 +68,8 @@ async def test_a_warning_comes_at_80_percent(world: World) -> None:
         alias = await world.alias(workspace, provider)
         warnings = [ok(await world.invoke(workspace, alias))["warnings"] for _ in range(5)]
         assert [bool(found) for found in warnings] == [False, False, False, True, True]
-        assert warnings[3] == [X]
+        used = "This key has used 80 % of its monthly request budget; calls stop at 100 %."
+        assert warnings[3] == [{"code": "budget_warning", "detail": used}]
 
 
 async def test_a_model_without_a_price_cannot_run_under_a_dollar_budget(world: World) -> None:

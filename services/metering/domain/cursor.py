@@ -21,12 +21,12 @@ def encode(place: Place) -> str:
 def decode(cursor: str) -> Place:
     """Raises OmniError ``invalid_request`` for anything ``encode`` did not make."""
     try:
-        if len(cursor) > _MAX_LENGTH:
-            raise ValueError
-        moment, _, attempt = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii").partition(" ")
+        raw = base64.b64decode(cursor[:_MAX_LENGTH], altchars=b"-_", validate=True).decode("ascii")
+        moment, _, attempt = raw.partition(" ")
         place = datetime.fromisoformat(moment), UUID(attempt)
-        if encode(place) != cursor:
-            raise ValueError
+        made_here = encode(place) == cursor
     except (ValueError, OverflowError, binascii.Error):
-        raise invalid("This cursor was not made by this service; start again without one.") from None
+        made_here = False
+    if not made_here:
+        raise invalid("This cursor was not made by this service; start again without one.")
     return place

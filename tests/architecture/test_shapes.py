@@ -1,0 +1,67 @@
+"""The house rules that no linter knows: sizes, rooms, names."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SERVICES = ("api", "router", "vault", "metering")
+SOURCES = sorted(
+    path
+    for folder in ("services", "shared", "deploy", "tests", "bench")
+    for path in (ROOT / folder).rglob("*.py")
+    if "migrations" not in path.parts
+)
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_files_and_functions_are_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    assert path.stem not in FORBIDDEN_NAMES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            begin = (first.end_lineno if documented else node.lineno) or 0
+            assert (node.end_lineno or 0) - begin <= 40, f"{node.name} at line {node.lineno}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_the_same_rooms(service: str) -> None:
+    home = ROOT / "services" / service
+    rooms = ["README.md", "__main__.py", "app.py", "settings.py", "service.py", "store.py", "domain", "migrations"]
+    if service != "api":
+        rooms.append("subscribers.py")
+    assert not [room for room in rooms if not (home / room).exists()]
+    assert len((home / "README.md").read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_are_numbered_without_gaps(service: str) -> None:
+    files = sorted((ROOT / "services" / service / "migrations" / "versions").glob("[0-9]*.py"))
+    assert [file.name[:4] for file in files] == [f"{number:04d}" for number in range(1, len(files) + 1)]
+    for number, file in enumerate(files, 1):
+        text = file.read_text()
+        assert re.search(rf'^revision = "{number:04d}"$', text, re.MULTILINE)
+        previous = f'"{number - 1:04d}"' if number > 1 else "None"
+        assert re.search(rf"^down_revision = {previous}$", text, re.MULTILINE)
+
+
+def test_every_adapter_is_short_and_has_goldens() -> None:
+    adapters = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
+    for module, fixtures in adapters.items():
+        assert len((ROOT / "services/router/providers" / f"{module}.py").read_text().splitlines()) <= 150
+        assert list((ROOT / "tests/providers/fixtures" / fixtures).glob("*.json"))
+
+
+def test_nothing_of_the_test_material_is_in_the_repository() -> None:
+    assert not (ROOT / "providers").exists()
+    assert not [path for path in SOURCES if "recorded" in path.parts]
