@@ -65,7 +65,7 @@ class Postgres:
     async def prepare(self) -> None:
         """Make the data directory unless it is there; what a killed attempt left is removed. Raises CannotStart."""
         for half in self.home.path.glob("postgres.new-*"):
-            shutil.rmtree(half)
+            shutil.rmtree(half, ignore_errors=True)
         if self.data.exists():
             self._drop_stale_lock()
             self._own(self.data)

@@ -1,6 +1,7 @@
 """Are the schemas at their heads, and can every service log in? If not, run the migrations."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 import psycopg
 
 from deploy.local.home import Home
+from deploy.local.processes import follow_parent
 from deploy.local.programs import SERVICES
 from deploy.local.settings import CannotStart
 from shared.schemas import ROOT, head_of, service_url
@@ -29,6 +31,7 @@ async def ensure(home: Home, owner_url: str, inherited: Mapping[str, str]) -> bo
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=follow_parent(signal.SIGTERM),
     )
     try:
         output, _ = await process.communicate()

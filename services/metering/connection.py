@@ -27,11 +27,12 @@ _SESSION = "SET statement_timeout = '3s'; SET idle_in_transaction_session_timeou
 
 
 class Connection:
-    """Runs whole transactions, one at a time. Not for use by two tasks at once."""
+    """Runs whole transactions, one at a time; others wait."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._raw: Raw | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._log = logs.get()
 
     async def run(self, work: Callable[[Raw], Awaitable[T]]) -> T:
@@ -41,6 +42,10 @@ class Connection:
         Raises OmniError ``unavailable`` when the database is away or too slow (whether it committed is then unknown),
         and psycopg errors of ``BAD_DATA``. Nothing is left open after any exception.
         """
+        async with self._one_at_a_time:
+            return await self._run(work)
+
+    async def _run(self, work: Callable[[Raw], Awaitable[T]]) -> T:
         conflicts = 0
         replaced = False
         while True:

@@ -36,7 +36,7 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
-class Metering:
+class MeteringService:
     """Each method answers one request."""
 
     def __init__(self, ledger: Ledger, store: Store, clock: Clock) -> None:

@@ -11,12 +11,13 @@ from datetime import datetime
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
+from psycopg.errors import SerializationFailure
 from psycopg.rows import class_row
 
 from services.metering import postings
 from services.metering.connection import BAD_DATA, Connection, Raw
 from services.metering.domain.intake import Malformed, read_finished
-from services.metering.domain.settlement import Reservation, Settlement, Stray, settle
+from services.metering.domain.settlement import Bar, Reservation, Settlement, Stray, settle
 from shared import logs
 from shared.clock import Clock
 from shared.messages.router import CallFinishedV1
@@ -28,6 +29,14 @@ POISON = "poison: the database refuses it"
 WRONG = (*BAD_DATA, postings.Drift)
 
 _LOCK = postings.SELECT_RESERVATIONS + "attempt_id = ANY(%s::uuid[]) ORDER BY attempt_id FOR UPDATE"
+_BAR_COLUMNS = (
+    "attempt_id", "call_id", "workspace_id", "key_id", "provider", "model", "alias_name", "capability",
+    "attempt_index", "trace_id", "usd_micros", "tokens", "state", "period_start", "created_at",
+)  # fmt: skip
+_BAR = f"""
+    INSERT INTO reservations ({", ".join(_BAR_COLUMNS)}, expires_at, finished_at)
+    VALUES ({", ".join(["%s"] * (len(_BAR_COLUMNS) + 2))}) ON CONFLICT DO NOTHING
+"""  # noqa: S608 - the names are this module's own
 _BURY = """
     INSERT INTO dead_letters AS d (received_at, subject, reason, attempt_id, body, fingerprint, delivered)
     SELECT %s, %s, a.* FROM unnest(%s::text[], %s::uuid[], %s::bytea[], %s::bytea[], %s::integer[]) AS a
@@ -55,7 +64,7 @@ _Facts = dict[UUID, tuple[CallFinishedV1, Delivery]]
 
 
 class Settler:
-    """The handler of the call stream. Not for use by two tasks at once."""
+    """The handler of the call stream."""
 
     def __init__(self, connection: Connection, clock: Clock, telemetry: Telemetry) -> None:
         self._connection, self._clock, self._telemetry = connection, clock, telemetry
@@ -127,16 +136,28 @@ async def _transact(raw: Raw, facts: _Facts, malformed: Sequence[_Letter], now: 
         held = {reservation.attempt_id: reservation for reservation in await cursor.fetchall()}
     letters = list(malformed)
     settlements: list[Settlement] = []
+    given_up: list[Reservation] = []
     for attempt, (event, delivery) in facts.items():
         end = settle(held.get(attempt), event)
         if isinstance(end, Stray):
             letters.append(_Letter(end.reason, attempt, delivery.body, delivery.deliveries))
+        elif isinstance(end, Bar):
+            given_up.append(end.reservation)
         elif end is not None:
             settlements.append(end)
+    await _bar(raw, given_up, now)
     await _bury(raw, letters, now)
     await postings.post(raw, settlements, now)
     await raw.execute("COMMIT")
     return len(letters)
+
+
+async def _bar(raw: Raw, given_up: Sequence[Reservation], now: datetime) -> None:
+    for reservation in given_up:
+        values = [getattr(reservation, name) for name in _BAR_COLUMNS]
+        if (await raw.execute(_BAR, (*values, now, now))).rowcount != 1:
+            # It was granted after we looked. Looking again finds it held.
+            raise SerializationFailure
 
 
 async def _bury(raw: Raw, letters: Sequence[_Letter], now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Which message goes to which method."""
 
-from services.metering.service import Metering
+from services.metering.service import MeteringService
 from shared.bus import Bus
 from shared.messages.health import PingMeteringV1
 from shared.messages.metering import (
@@ -13,7 +13,7 @@ from shared.messages.metering import (
 )
 
 
-def register(bus: Bus, metering: Metering) -> None:
+def subscribe(bus: Bus, metering: MeteringService) -> None:
     """Serve every request of metering; finished calls come through the stream's consumer."""
     bus.answer_call(ReserveV1, metering.reserve)
     bus.answer(SetKeyBudgetV1, metering.set_key_budget)

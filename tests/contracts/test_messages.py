@@ -1,4 +1,4 @@
-"""Every published contract: a version in its name and subject, an owner, an example that holds, no value in its errors."""
+"""Every published contract: a version in name and subject, an owner, an example that holds, no value in its errors."""
 
 import re
 
@@ -24,7 +24,7 @@ def test_the_contract_is_complete(message: type[Message]) -> None:
 @pytest.mark.parametrize("message", ALL, ids=lambda message: message.__name__)
 def test_errors_do_not_repeat_what_they_refuse(message: type[Message]) -> None:
     canary = "sk-canary-0123456789"
-    body = {name: canary for name in message.model_fields} | {"unknown": canary}
+    body = dict.fromkeys([*message.model_fields, "unknown"], canary)
     with pytest.raises(pydantic.ValidationError) as raised:
         message.model_validate({**body, "workspace_id": [canary]})
     assert canary not in str(raised.value)

@@ -95,24 +95,10 @@ async def test_security_workspace_isolation_is_enforced(world: World) -> None:
         their_alias = await world.alias(theirs, provider)
         ok(await world.invoke(theirs, their_alias))
         await world.calls(theirs, 1)
-        alias_id = next(
-            alias["id"]
-            for alias in ok(await world.admin.get("/ai-aliases", workspace_id=theirs))["items"]
-            if alias["alias_name"] == their_alias
-        )
+        listed = ok(await world.admin.get("/ai-aliases", workspace_id=theirs))["items"]
+        alias_id = next(alias["id"] for alias in listed if alias["alias_name"] == their_alias)
 
-        for path in ("/ai-keys", "/ai-aliases", "/ai-usage", "/ai-usage/calls", "/ai-usage/export", "/ai-tokens"):
-            problem(await me.get(path, workspace_id=theirs), 403, "forbidden")
-        for response in (
-            await me.get(f"/ai-keys/{their_key['id']}"),
-            await me.put(f"/ai-keys/{their_key['id']}", label="mine now"),
-            await me.delete(f"/ai-keys/{their_key['id']}"),
-            await me.post(f"/ai-keys/{their_key['id']}/verify"),
-            await me.get(f"/ai-aliases/{alias_id}"),
-            await me.put(f"/ai-aliases/{alias_id}", display_name="mine now"),
-            await me.delete(f"/ai-aliases/{alias_id}"),
-        ):
-            problem(response, 404, "not_found")
+        await _nothing_of_theirs(me, theirs, their_key["id"], alias_id)
         body = {"provider": provider, "label": "x", "api_key": KEY, "workspace_id": theirs}
         problem(await me.post("/ai-keys", **body), 403, "forbidden")
         problem(await me.post("/ai-invoke", alias_name=their_alias, prompt="x", workspace_id=theirs), 403, "forbidden")
@@ -127,6 +113,21 @@ async def test_security_workspace_isolation_is_enforced(world: World) -> None:
         assert ok(await me.get("/ai-usage/calls"))["items"] == []
         await _platform_only(me, provider)
         await _viewer_only_reads(viewer, provider)
+
+
+async def _nothing_of_theirs(me: Caller, theirs: int, key_id: str, alias_id: str) -> None:
+    for path in ("/ai-keys", "/ai-aliases", "/ai-usage", "/ai-usage/calls", "/ai-usage/export", "/ai-tokens"):
+        problem(await me.get(path, workspace_id=theirs), 403, "forbidden")
+    for response in (
+        await me.get(f"/ai-keys/{key_id}"),
+        await me.put(f"/ai-keys/{key_id}", label="mine now"),
+        await me.delete(f"/ai-keys/{key_id}"),
+        await me.post(f"/ai-keys/{key_id}/verify"),
+        await me.get(f"/ai-aliases/{alias_id}"),
+        await me.put(f"/ai-aliases/{alias_id}", display_name="mine now"),
+        await me.delete(f"/ai-aliases/{alias_id}"),
+    ):
+        problem(response, 404, "not_found")
 
 
 async def _platform_only(me: Caller, provider: str) -> None:

@@ -189,13 +189,7 @@ async def _everywhere(world: World, canary: str) -> list[str]:
         alias = await world.alias(workspace, provider, time_limits={"first_byte_s": 0.3, "last_first_byte_s": 0.3})
         seen.append(json.dumps(key))
         echo = json.dumps({"error": {"message": f"{canary} is bad", "code": canary, "type": canary}}).encode()
-        upstream.script(
-            "POST", CHAT,
-            chat_answer(), chat_answer(f"your key is {canary}"), Answer(500, body=echo), Answer(429, body=echo),
-            Answer(400, body=echo), Answer(302, {"location": f"http://127.0.0.1:1/{canary}"}),
-            Answer(body=canary.encode()), json_answer({"choices": canary}), chat_answer(hang=True), chat_answer(cut_after=20),
-            chat_answer(reset=True), Answer(401, body=echo),
-        )  # fmt: skip
+        upstream.script("POST", CHAT, *_bad_days(canary, echo))
         for _ in range(13):
             seen.append((await world.invoke(workspace, alias, prompt=f"my key is {canary}")).text)
         upstream.always("GET", "/v1/models", Answer(401, body=echo))
@@ -216,3 +210,21 @@ async def _everywhere(world: World, canary: str) -> list[str]:
         seen.append((await admin.get("/ai-usage/calls", workspace_id=workspace, cursor=canary)).text)
         assert (await admin.delete(f"/ai-keys/{key['id']}")).status_code == 204
     return seen
+
+
+def _bad_days(canary: str, echo: bytes) -> list[Answer]:
+    """What a provider may do to a call, with the key in it wherever a provider could put it."""
+    return [
+        chat_answer(),
+        chat_answer(f"your key is {canary}"),
+        Answer(500, body=echo),
+        Answer(429, body=echo),
+        Answer(400, body=echo),
+        Answer(302, {"location": f"http://127.0.0.1:1/{canary}"}),
+        Answer(body=canary.encode()),
+        json_answer({"choices": canary}),
+        chat_answer(hang=True),
+        chat_answer(cut_after=20),
+        chat_answer(reset=True),
+        Answer(401, body=echo),
+    ]

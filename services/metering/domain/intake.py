@@ -15,6 +15,10 @@ MAX_AMOUNT = 10**15
 """A thousand million dollars in micros: no honest amount is larger, and sums of these stay inside a bigint."""
 MAX_TEXT = 300
 _BIGINT, _INT = 2**63 - 1, 2**31 - 1
+_TEXTS = (
+    "call_id", "provider", "model", "alias_name", "capability", "finish_reason", "trace_id", "provider_request_id",
+    "price_version",
+)  # fmt: skip
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +44,7 @@ def read_finished(body: bytes) -> CallFinishedV1:
         if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
             raise Malformed(f"{name} (no time zone, or no plausible date)")
     _check_numbers(event)
-    for name in ("finish_reason", "trace_id", "provider_request_id", "price_version"):
+    for name in _TEXTS:
         if not is_storable(getattr(event, name)):
             raise Malformed(f"{name} (too long, or a NUL character)")
     return event
@@ -51,8 +55,12 @@ def _check_numbers(event: CallFinishedV1) -> None:
     for name, amount in amounts.items():
         if amount is not None and not 0 <= amount <= MAX_AMOUNT:
             raise Malformed(f"{name} (out of range)")
-    if event.status is not None and not 0 <= event.status <= _INT:
-        raise Malformed("status (out of range)")
+    if not 0 < event.workspace_id <= _BIGINT:
+        raise Malformed("workspace_id (out of range)")
+    for name in ("status", "attempt_index"):
+        number: int | None = getattr(event, name)
+        if number is not None and not 0 <= number <= _INT:
+            raise Malformed(f"{name} (out of range)")
 
 
 def _where(error: pydantic.ValidationError) -> str:

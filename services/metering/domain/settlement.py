@@ -10,6 +10,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.metering.domain.ledger import Amounts
+from shared.clock import month_of
 from shared.messages.router import CallFinishedV1, TokensV1
 from shared.messages.vocabulary import Billing, Outcome
 
@@ -104,16 +105,23 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """A reservation given up before it arrived: stored as void, so that it cannot be granted when it still comes."""
+
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
 class Stray:
     """An event that cannot be settled and that somebody should look at."""
 
     reason: str
 
 
-def settle(reservation: Reservation | None, event: CallFinishedV1) -> Settlement | Stray | None:
-    """What ``event`` does to its reservation. None: nothing, because it is a repetition or was never sent."""
+def settle(reservation: Reservation | None, event: CallFinishedV1) -> Settlement | Bar | Stray | None:
+    """What ``event`` does to its reservation. None: nothing, because it is a repetition."""
     if reservation is None:
-        return Stray(NO_RESERVATION) if event.sent else None
+        return Stray(NO_RESERVATION) if event.sent else Bar(_given_up(event))
     if (event.workspace_id, UUID(event.key_id)) != (reservation.workspace_id, reservation.key_id):
         return Stray(FOREIGN)
     if reservation.state == State.HELD:
@@ -128,6 +136,27 @@ def expire(reservation: Reservation, now: datetime) -> Settlement:
     charged = reservation.amounts
     row = _row(reservation, charged.usd_micros, reservation.created_at, now)
     return Settlement(reservation, State.EXPIRED, charged, row)
+
+
+def _given_up(event: CallFinishedV1) -> Reservation:
+    return Reservation(
+        attempt_id=UUID(event.attempt_id),
+        call_id=event.call_id,
+        workspace_id=event.workspace_id,
+        key_id=UUID(event.key_id),
+        provider=event.provider,
+        model=event.model,
+        alias_name=event.alias_name,
+        capability=event.capability,
+        attempt_index=event.attempt_index,
+        trace_id=event.trace_id,
+        usd_micros=None,
+        tokens=0,
+        requests=1,
+        state=State.VOID,
+        period_start=month_of(event.started_at).date(),
+        created_at=event.started_at,
+    )
 
 
 def _end(reservation: Reservation, event: CallFinishedV1) -> Settlement:

