@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class Stack:
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, HTTPException):
             return False
         finally:
             connection.close()
@@ -130,7 +130,7 @@ class Stack:
     async def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the embedded database, as its owner."""
         async with await AsyncConnection.connect(self.owner_url) as connection:
-            return list(await (await connection.execute(statement, values)).fetchall())  # type: ignore[arg-type]
+            return list(await (await connection.execute(statement, values)).fetchall())
 
     def kill(self, name: str) -> int:
         """Kill -9 a part; returns the process id it had."""

@@ -197,6 +197,7 @@ async def metering(world: World) -> AsyncIterator[Metering]:
         yield app
     finally:
         await app.stop(4)
+        _close_queues(app.bus)
 
 
 @asynccontextmanager
@@ -220,6 +221,13 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
         for process in processes:
             _end(process, signal.SIGTERM)
         assert [process.returncode for process in processes] == [0] * number
+
+
+def _close_queues(bus: Bus) -> None:
+    # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
+    for subscriber in bus._broker.subscribers:
+        for stream in ("send_stream", "receive_stream"):
+            getattr(subscriber, stream).close()
 
 
 def _bus(service: Service, nats_url: str) -> Bus:
