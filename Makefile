@@ -38,8 +38,8 @@ faults: ## kill -9, outages, restarts [ONLY=…] [FULL=1]
 	$(INSTALL_DEV)
 	@FULL=$(FULL) $(BIN)/python -m deploy.local.faults $(ONLY)
 
-bench: ## CPU per call, calls per second, added latency
-	$(INSTALL_DEV) bench
+bench: ## CPU per call, calls per second, added latency [FULL=1]
+	$(INSTALL_DEV) bench $(if $(FULL),--full)
 
 lock: ## pin requirements/*.in again
 	$(INSTALL_DEV)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import resource
 import signal
 import sys
@@ -70,6 +71,8 @@ class Stop:
 def main(start: Callable[[Stop], Awaitable[App]]) -> None:
     """Run a service until SIGTERM or SIGINT. Never returns."""
     forbid_core_dumps()
+    gc.freeze()
+    gc.enable()
     sys.exit(uvloop.run(_live(start)))
 
 

@@ -92,7 +92,9 @@ async def lock_accounts(raw: Raw, owners: Iterable[Owner], period: date) -> dict
     await balances.execute(_BALANCES, parameters)
     accounts = {row.id: row.account() for row in await budgets.fetchall()}
     for balance in await balances.fetchall():
-        accounts[balance.budget_id] = balance.onto(accounts[balance.budget_id])
+        # A budget created between the two statements is not locked, so it is not there yet for this transaction.
+        if balance.budget_id in accounts:
+            accounts[balance.budget_id] = balance.onto(accounts[balance.budget_id])
     return {account.owner: account for account in accounts.values()}
 
 

@@ -14,6 +14,9 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "migrations" not in path.parts
 )
+HTTP_LIBRARY = re.compile(
+    r"^\s*(import|from) (httpx|httpx2|httpx_aiohttp|aiohttp|requests|urllib\.request)\b", re.MULTILINE
+)
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 
 
@@ -65,3 +68,19 @@ def test_every_adapter_is_short_and_has_goldens() -> None:
 def test_nothing_of_the_test_material_is_in_the_repository() -> None:
     assert not (ROOT / "providers").exists()
     assert not [path for path in SOURCES if "recorded" in path.parts]
+
+
+def test_only_the_client_module_imports_the_http_library() -> None:
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.parts[len(ROOT.parts)] in ("services", "shared") and HTTP_LIBRARY.search(path.read_text())
+    }
+    assert importers == {"services/router/client.py"}
+
+
+def test_no_provider_sdk_is_installed_with_the_services() -> None:
+    locked = (ROOT / "requirements" / "run.lock").read_text()
+    names = {line.split("==")[0] for line in locked.splitlines() if re.match(r"[a-z]", line)}
+    assert not names & {"openai", "anthropic", "google-genai", "mistralai", "groq", "zai-sdk", "replicate", "litellm"}
+    assert len(re.findall(r"--hash=sha256:", locked)) >= len(names)

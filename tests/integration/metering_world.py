@@ -197,7 +197,7 @@ async def metering(world: World) -> AsyncIterator[Metering]:
         yield app
     finally:
         await app.stop(4)
-        _close_queues(app.bus)
+        await _close_queues(app.bus)
 
 
 @asynccontextmanager
@@ -223,11 +223,12 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
         assert [process.returncode for process in processes] == [0] * number
 
 
-def _close_queues(bus: Bus) -> None:
+async def _close_queues(bus: Bus) -> None:
     # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
     for subscriber in bus._broker.subscribers:
-        for stream in ("send_stream", "receive_stream"):
-            getattr(subscriber, stream).close()
+        subscriber.send_stream.close()  # type: ignore[attr-defined]
+        await asyncio.gather(*subscriber.tasks)
+        subscriber.receive_stream.close()  # type: ignore[attr-defined]
 
 
 def _bus(service: Service, nats_url: str) -> Bus:

@@ -1,0 +1,70 @@
+import pytest
+
+from services.router.domain.conclusion import conclude, fallback_reason, warnings
+from shared.errors import ADD_A_KEY, BUDGET_REACHED, ROUTED_TO_FALLBACK, Code, scope_refused
+from shared.messages.router import AttemptV1
+from shared.messages.vocabulary import Capability, Outcome
+from tests.unit.router.test_plan import alias
+
+
+def attempt(outcome: Outcome, status: int | None = None, detail: str | None = None) -> AttemptV1:
+    return AttemptV1(provider="p", model="m", outcome=outcome, status=status, detail=detail, key_id="k")
+
+
+MISSING, SCOPE, BUDGET = (
+    attempt(Outcome.MISSING_KEY),
+    attempt(Outcome.UNSUPPORTED_SCOPE),
+    attempt(Outcome.BUDGET_EXCEEDED),
+)
+KNOWN_BAD, REFUSED = attempt(Outcome.INVALID_KEY), attempt(Outcome.INVALID_KEY, 401)
+DOWN, LATE, LIMITED = attempt(Outcome.PROVIDER_ERROR, 500), attempt(Outcome.TIMEOUT), attempt(Outcome.RATE_LIMITED, 429)
+NO_ADAPTER = attempt(Outcome.UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "code", "detail"),
+    [
+        ([MISSING], Code.MISSING_KEY, ADD_A_KEY),
+        ([MISSING, NO_ADAPTER], Code.MISSING_KEY, ADD_A_KEY),
+        ([KNOWN_BAD, MISSING], Code.MISSING_KEY, ADD_A_KEY),
+        ([REFUSED], Code.MISSING_KEY, ADD_A_KEY),
+        ([SCOPE, MISSING], Code.UNSUPPORTED_SCOPE, scope_refused("text")),
+        ([MISSING, BUDGET], Code.BUDGET_EXCEEDED, BUDGET_REACHED),
+        ([BUDGET, SCOPE], Code.BUDGET_EXCEEDED, BUDGET_REACHED),
+        ([DOWN], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([DOWN, BUDGET], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([LATE, LIMITED], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([REFUSED, DOWN], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([attempt(Outcome.INVALID_REQUEST, 404, "unknown_model")], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([attempt(Outcome.CONNECTION_ERROR)], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([LATE, MISSING], Code.TIMEOUT, None),
+        ([LIMITED], Code.RATE_LIMITED, None),
+        ([attempt(Outcome.INVALID_REQUEST, 400)], Code.INVALID_REQUEST, None),
+        ([attempt(Outcome.CONTEXT_LENGTH_EXCEEDED, 400)], Code.CONTEXT_LENGTH_EXCEEDED, None),
+        ([DOWN, attempt(Outcome.CONTENT_POLICY, 200)], Code.CONTENT_POLICY, None),
+        ([attempt(Outcome.UNSUPPORTED_OPTION, None, "seed")], Code.INVALID_REQUEST, None),
+        ([NO_ADAPTER], Code.UNAVAILABLE, None),
+        ([], Code.UNAVAILABLE, None),
+    ],
+)  # fmt: skip
+def test_the_error_is_the_one_that_helps_most(attempts: list[AttemptV1], code: Code, detail: str | None) -> None:
+    error = conclude(alias("p"), "call", attempts, None)
+    assert error.code is code
+    assert detail in (None, error.detail)
+    assert error.extra["alias_name"] == "a"
+    assert len(error.extra["attempts"]) == len(attempts)
+
+
+def test_an_alias_without_adapters_says_what_it_cannot_do() -> None:
+    video = alias("p", capability=Capability.VIDEO_GENERATION)
+    assert "video_generation" in conclude(video, "call", [NO_ADAPTER], None).detail
+
+
+def test_the_fallback_is_explained_and_the_first_choice_is_not() -> None:
+    good = attempt(Outcome.SUCCESS, 200)
+    assert fallback_reason([good]) is None
+    assert warnings([good], ()) == ()
+    assert fallback_reason([LATE, DOWN, good]) is Outcome.TIMEOUT
+    assert [warning.detail for warning in warnings([DOWN, good], ())] == [ROUTED_TO_FALLBACK]
+    assert [warning.detail for warning in warnings([BUDGET, good], ())] == [BUDGET_REACHED]
+    assert [warning.detail for warning in warnings([MISSING, good], ())] == [ADD_A_KEY]

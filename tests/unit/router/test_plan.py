@@ -1,0 +1,113 @@
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.router.domain.plan import Candidate, Offer, Skipped, plan
+from shared.messages.catalogue import AliasV1, TargetV1
+from shared.messages.router import ChatOptionsV1
+from shared.messages.vault import KeyV1
+from shared.messages.vocabulary import Capability, KeyStatus, Modality, Outcome
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ALL_OPTIONS = frozenset(ChatOptionsV1.model_fields)
+TEXT = frozenset({Modality.TEXT})
+
+
+def alias(*providers: str, capability: Capability = Capability.CHAT, aggregators: bool = False) -> AliasV1:
+    return AliasV1(
+        id="a", workspace_id=1, alias_name="a", display_name="A", modality=capability.modality, capability=capability,
+        chain=tuple(TargetV1(provider=provider, model="m") for provider in providers),
+        allow_aggregators=aggregators, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+
+
+def key(
+    key_id: str, provider: str, *, scopes: frozenset[Modality] = TEXT, status: KeyStatus = KeyStatus.ACTIVE,
+    host: str | None = None,
+) -> KeyV1:  # fmt: skip
+    return KeyV1(
+        id=key_id, workspace_id=1, provider=provider, label="k", masked_key="…", scopes=scopes, status=status,
+        host=host or f"{provider}.example", version=1, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+
+
+def offer(
+    provider: str, *, chat: bool = True, aggregator: bool = False, options: frozenset[str] = ALL_OPTIONS
+) -> Offer:
+    capabilities = frozenset({Capability.CHAT} if chat else ())
+    return Offer(provider, f"{provider}.example", capabilities, options, aggregator)
+
+
+def offers(*all_of: Offer) -> dict[str, Offer]:
+    return {one.provider: one for one in all_of}
+
+
+NO_OPTIONS = ChatOptionsV1()
+
+
+def test_the_written_order_is_kept_and_every_key_of_a_target_gets_its_turn() -> None:
+    keys = [key("1", "b"), key("2", "a"), key("3", "a")]
+    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), NO_OPTIONS)
+    assert [(step.target.provider, step.key_id) for step in steps] == [("a", "2"), ("a", "3"), ("b", "1")]
+    assert all(isinstance(step, Candidate) for step in steps)
+
+
+def test_every_reason_to_pass_over_a_target() -> None:
+    known = offers(
+        offer("scoped"), offer("refused"), offer("moved"), offer("keyless"), offer("reseller", aggregator=True),
+        offer("future", chat=False), offer("plain", options=frozenset({"max_tokens"})), offer("gone"),
+    )  # fmt: skip
+    keys = [
+        key("1", "scoped", scopes=frozenset({Modality.IMAGE})), key("2", "refused", status=KeyStatus.INVALID),
+        key("3", "moved", host="elsewhere.example"), key("4", "reseller"), key("5", "future"), key("6", "plain"),
+        key("7", "gone", status=KeyStatus.REVOKED),
+    ]  # fmt: skip
+    asked = ChatOptionsV1(temperature=0.5)
+    chain = alias("scoped", "refused", "moved", "keyless", "reseller", "future", "plain", "gone", "nobody")
+    steps = plan(chain, keys, known, asked)
+    assert [(step.outcome, step.detail) for step in steps if isinstance(step, Skipped)] == [
+        (Outcome.UNSUPPORTED_SCOPE, "text"),
+        (Outcome.INVALID_KEY, None),
+        (Outcome.INVALID_KEY, "provider_address_changed"),
+        (Outcome.MISSING_KEY, None),
+        (Outcome.UNAVAILABLE, "aggregators_not_allowed"),
+        (Outcome.UNAVAILABLE, "no_adapter_yet"),
+        (Outcome.UNSUPPORTED_OPTION, "temperature"),
+        (Outcome.MISSING_KEY, None),
+        (Outcome.UNAVAILABLE, "unknown_provider"),
+    ]
+
+
+def test_a_missing_scope_is_told_before_a_missing_adapter() -> None:
+    video = alias("future", capability=Capability.VIDEO_GENERATION)
+    [step] = plan(video, [key("1", "future")], offers(offer("future", chat=False)), NO_OPTIONS)
+    assert isinstance(step, Skipped)
+    assert step.outcome is Outcome.UNSUPPORTED_SCOPE
+
+
+KEYS = st.lists(
+    st.builds(
+        key,
+        st.uuids().map(str),
+        st.sampled_from("abc"),
+        scopes=st.frozensets(st.sampled_from(Modality)),
+        status=st.sampled_from(KeyStatus),
+        host=st.sampled_from([None, "elsewhere.example"]),
+    ),
+    max_size=8,
+)
+
+
+@given(KEYS, st.permutations("abc"))
+def test_only_usable_keys_are_ever_candidates_and_no_target_is_forgotten(keys: list[KeyV1], chain: list[str]) -> None:
+    steps = plan(alias(*chain), keys, offers(*map(offer, "abc")), NO_OPTIONS)
+    by_id = {one.id: one for one in keys}
+    for step in steps:
+        if isinstance(step, Candidate):
+            chosen = by_id[step.key_id]
+            assert chosen.provider == step.target.provider
+            assert chosen.status in (KeyStatus.ACTIVE, KeyStatus.UNVERIFIED)
+            assert Modality.TEXT in chosen.scopes
+            assert chosen.host == f"{chosen.provider}.example"
+    assert list(dict.fromkeys(step.target.provider for step in steps)) == chain
