@@ -1,4 +1,4 @@
-"""Metering between a real NATS server with JetStream and a real PostgreSQL, all started here from the installed wheels."""
+"""Metering between a real NATS server with JetStream and a real PostgreSQL, all started here from the wheels."""
 
 import asyncio
 import importlib.util
@@ -23,7 +23,19 @@ from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.messages.base import Service
 from shared.messages.health import PingMeteringV1, ReadyV1
-from shared.messages.metering import BudgetV1, CallsV1, QueryCallsV1, ReservationV1, ReserveV1, SetKeyBudgetV1, Unit
+from shared.messages.metering import (
+    BudgetsV1,
+    BudgetV1,
+    CallsV1,
+    ListBudgetsV1,
+    QueryCallsV1,
+    QueryUsageV1,
+    ReservationV1,
+    ReserveV1,
+    SetKeyBudgetV1,
+    Unit,
+    UsageReportV1,
+)
 from shared.messages.router import CallFinishedV1
 from shared.migrate import migrate
 from shared.runtime import Stop
@@ -121,6 +133,19 @@ class World:
         request = QueryCallsV1.model_validate({"workspace_id": workspace_id, "limit": 500, **filters})
         return await self.api.request(request, CallsV1)
 
+    async def budget(self, workspace_id: int, key_id: str | None) -> BudgetV1:
+        """A key's budget, or the workspace's own."""
+        budgets = await self.api.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)
+        return next(item for item in budgets.items if item.key_id == key_id)
+
+    async def usage(self, workspace_id: int, **changes: object) -> UsageReportV1:
+        request = QueryUsageV1.model_validate({"workspace_id": workspace_id, **changes})
+        return await self.api.request(request, UsageReportV1)
+
+    def rows(self, workspace_id: int) -> list[dict[str, object]]:
+        """The call log as it is stored."""
+        return self.sql("SELECT * FROM ai_call_logs WHERE workspace_id = %s ORDER BY started_at", workspace_id)
+
     def sql(self, statement: str, *values: object) -> list[dict[str, object]]:
         """As the database owner, committed at once."""
         options = "-c search_path=metering -c timezone=UTC"
@@ -181,11 +206,18 @@ async def metering_world(folder: Path) -> AsyncIterator[World]:
             buses = [_bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
             for bus in buses:
                 await bus.start()
-            yield World(folder, nats_url, postgres, *buses)
+            yield World(folder, nats_url, postgres, buses[0], buses[1], buses[2])
             for bus in buses:
                 await bus.stop()
     finally:
         postgres.stop()
+
+
+@asynccontextmanager
+async def metering_in_world(folder: Path) -> AsyncIterator[tuple[World, Metering]]:
+    """The world with one replica inside this process."""
+    async with metering_world(folder) as world, metering(world) as app:
+        yield world, app
 
 
 @asynccontextmanager
@@ -208,7 +240,7 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
     environment = {"PATH": os.defpath, "NATS_URL": world.nats_url, "DATABASE_URL": world.settings.database_url}
     with log.open("ab") as output:
         processes = [
-            subprocess.Popen(
+            subprocess.Popen(  # noqa: ASYNC220 - it returns at once
                 [sys.executable, "-m", "services.metering"], cwd=ROOT, env=environment, stdout=output, stderr=output
             )
             for _ in range(number)
@@ -227,7 +259,7 @@ async def _close_queues(bus: Bus) -> None:
     # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
     for subscriber in bus._broker.subscribers:
         subscriber.send_stream.close()  # type: ignore[attr-defined]
-        await asyncio.gather(*subscriber.tasks)
+        await asyncio.gather(*subscriber.tasks)  # type: ignore[attr-defined]
         subscriber.receive_stream.close()  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,6 @@
 """Who is calling: a bearer token becomes a principal. One generic 401 for every way of not having one."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,11 +16,12 @@ MAX_REMEMBERED = 10_000
 
 
 class Doorkeeper:
-    """Looks tokens up by keyed hash; remembers a valid one for ``REMEMBER_S`` seconds."""
+    """Looks tokens up by keyed hash, once for all who ask at the same time; remembers for ``REMEMBER_S`` seconds."""
 
     def __init__(self, store: Store, clock: Clock, pepper: bytes) -> None:
         self._store, self._clock, self._pepper = store, clock, pepper
         self._known: dict[bytes, tuple[float, Principal]] = {}
+        self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
         """The bearer of an ``Authorization`` header. Raises OmniError ``unauthorized``."""
@@ -30,18 +32,33 @@ class Doorkeeper:
         known = self._known.get(hashed)
         if known and self._clock.monotonic() < known[0]:
             return known[1]
-        found = await self._store.principal(hashed, self._clock.now())
+        found = await self._look_up(hashed)
         if found is None:
-            self._known.pop(hashed, None)
             raise _unauthorized()
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[hashed] = (self._clock.monotonic() + REMEMBER_S, found)
         return found
 
     def forget_all(self) -> None:
         """Look every token up again: one has been revoked."""
         self._known.clear()
+        self._asking.clear()
+
+    async def _look_up(self, hashed: bytes) -> Principal | None:
+        asking = self._asking.get(hashed)
+        if asking is None:
+            asking = self._asking[hashed] = asyncio.create_task(self._store.principal(hashed, self._clock.now()))
+            asking.add_done_callback(lambda task: self._found(hashed, task))
+        return await asyncio.shield(asking)
+
+    def _found(self, hashed: bytes, task: "asyncio.Task[Principal | None]") -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if self._asking.get(hashed) is not task:
+            return
+        del self._asking[hashed]
+        self._known.pop(hashed, None)
+        if not failed and (principal := task.result()):
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[hashed] = (self._clock.monotonic() + REMEMBER_S, principal)
 
 
 def _unauthorized() -> OmniError:
