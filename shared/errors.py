@@ -56,6 +56,11 @@ ADD_A_KEY = "Add a key for this alias in Settings → AI Keys."
 BUDGET_REACHED = "Budget reached. Increase cap or switch to platform credits."
 ROUTED_TO_FALLBACK = "This provider is unavailable; routed to fallback."
 
+_PLAINER = {
+    "json_invalid": "This is not valid JSON.",
+    "extra_forbidden": "There is no such field; leave it out.",
+    "missing": "This field is missing.",
+}
 _FIELD = re.compile(r"[a-z_]{1,32}")
 
 
@@ -130,6 +135,6 @@ def _place(part: object) -> str:
 
 def _reason(error: Mapping[str, Any]) -> str:
     # The texts are pydantic's, naming the expected type, or our own validators'; neither holds the value.
-    if error["type"] == "json_invalid":
-        return "This is not valid JSON."
+    if error["type"] in _PLAINER:
+        return _PLAINER[error["type"]]
     return str(error["msg"]).removeprefix("Value error, ")

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.router.domain.catalogue import MODELS
 from services.router.domain.destinations import host_of
 from services.router.domain.plan import Offer
+from services.router.prices import price_of
 from services.router.providers import PROVIDERS, adapter_of
 from services.router.providers.base import Adapter
 from services.router.store import AliasRow, ProviderRow, Store
@@ -96,8 +98,8 @@ class Catalogue:
         return self._clock.monotonic() - read_at > REMEMBER_S
 
 
-def provider_view(row: ProviderRow) -> ProviderV1:
-    """A provider's row as others see it."""
+def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:
+    """A provider's row as others see it, with the prices that hold at ``moment``."""
     entry = _entry(row)
     return ProviderV1(
         id=row.id,
@@ -109,9 +111,20 @@ def provider_view(row: ProviderRow) -> ProviderV1:
         capabilities=_capabilities(row.id),
         aggregator=entry.offer.aggregator,
         simulated=row.simulated,
-        models=tuple(entry.models.values()),
+        models=tuple(_priced(row.id, model, moment) for model in entry.models.values()),
         updated_at=row.updated_at,
     )
+
+
+def _priced(provider_id: str, model: ModelV1, moment: datetime) -> ModelV1:
+    price = price_of(provider_id, model, moment)
+    if price is None or price.input is None:
+        return model
+    shown = {
+        "input_usd_per_mtok": price.input.usd_per_mtok,
+        "output_usd_per_mtok": price.output and price.output.usd_per_mtok,
+    }
+    return model.model_copy(update=shown)
 
 
 def alias_view(row: AliasRow, offers: Mapping[str, Offer]) -> AliasV1:

@@ -159,9 +159,9 @@ class Providers:
 
     async def list(self, _: ListProvidersV1) -> ProvidersV1:
         """The whole catalogue, by id."""
-        return ProvidersV1(
-            items=tuple(provider_view(entry.row) for entry in (await self._catalogue.entries()).values())
-        )
+        now = self._clock.now()
+        entries = await self._catalogue.entries()
+        return ProvidersV1(items=tuple(provider_view(entry.row, now) for entry in entries.values()))
 
     async def create(self, request: CreateProviderV1) -> ProviderV1:
         """Raises OmniError ``conflict``, ``invalid_request``."""
@@ -217,7 +217,7 @@ class Providers:
 
     async def _changed(self, row: ProviderRow) -> ProviderV1:
         await announce(self._bus, self._catalogue, None)
-        return provider_view(row)
+        return provider_view(row, self._clock.now())
 
 
 async def announce(bus: Bus, catalogue: Catalogue, workspace_id: int | None) -> None:

@@ -51,6 +51,17 @@ class AttemptV1(Part):
     detail: str | None = None
     key_id: str | None = None
 
+    def public(self) -> dict[str, object]:
+        """As the edge shows it; ``detail`` and ``key_id`` only where there is one."""
+        shown: dict[str, object] = {
+            "provider": self.provider,
+            "model": self.model,
+            "outcome": self.outcome.value,
+            "status": self.status,
+            "latency_ms": self.latency_ms,
+        }
+        return shown | {name: value for name in ("detail", "key_id") if (value := getattr(self, name)) is not None}
+
 
 class WarningV1(Part):
     """Something the caller should know although the call succeeded."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
 
 import psycopg
@@ -119,7 +120,7 @@ class World:
         return (await self.set_caps(workspace_id, str(uuid4()), **caps)).key_id or ""
 
     async def set_caps(self, workspace_id: int, key_id: str, **caps: int | None) -> BudgetV1:
-        wanted: dict[Unit, int | None] = {unit: caps[unit] for unit in _units() if unit in caps}
+        wanted: dict[Unit, int | None] = {unit: caps[unit] for unit in get_args(Unit) if unit in caps}
         request = SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=wanted)
         return await self.api.request(request, BudgetV1)
 
@@ -168,10 +169,6 @@ class World:
         await self.until(lambda: not self.sql(held, list(attempts)))
 
 
-def _units() -> tuple[Unit, ...]:
-    return ("usd_micros", "tokens", "requests")
-
-
 def reservation(workspace_id: int, key_id: str, **changes: object) -> ReserveV1:
     fields: dict[str, object] = {
         "attempt_id": str(uuid4()), "call_id": str(uuid4()), "workspace_id": workspace_id, "key_id": key_id,
@@ -204,11 +201,9 @@ async def metering_world(folder: Path) -> AsyncIterator[World]:
         migrate(postgres.url, passwords)
         with _nats(folder) as nats_url:
             buses = [_bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
-            for bus in buses:
-                await bus.start()
+            await asyncio.gather(*(bus.start() for bus in buses))
             yield World(folder, nats_url, postgres, buses[0], buses[1], buses[2])
-            for bus in buses:
-                await bus.stop()
+            await asyncio.gather(*(bus.stop() for bus in buses))
     finally:
         postgres.stop()
 

@@ -56,9 +56,7 @@ def invoked_view(answer: InvokedV1) -> dict[str, Any]:
         "usage": usage_view(answer.tokens),
         "cost_usd": format_usd(answer.cost_usd_micros),
         "fallback": {"used": reason is not None, "reason": reason.value if reason else None},
-        "attempts": [
-            {"status": None, **attempt.model_dump(mode="json", exclude_none=True)} for attempt in answer.attempts
-        ],
+        "attempts": [attempt.public() for attempt in answer.attempts],
         "warnings": [warning.model_dump() for warning in answer.warnings],
         "latency_ms": answer.latency_ms,
     }

@@ -41,15 +41,9 @@ def conclude(alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1], budget
     error.extra |= {
         "alias_name": alias.alias_name,
         "call_id": call_id,
-        "attempts": [attempt_view(attempt) for attempt in attempts],
+        "attempts": [attempt.public() for attempt in attempts],
     }
     return error
-
-
-def attempt_view(attempt: AttemptV1) -> dict[str, object]:
-    """An attempt as the edge shows it."""
-    view = attempt.model_dump(mode="json", exclude_none=True)
-    return {"status": None, **view}
 
 
 def fallback_reason(attempts: Sequence[AttemptV1]) -> Outcome | None:

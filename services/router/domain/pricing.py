@@ -23,6 +23,11 @@ class Rate:
     base: Decimal
     steps: tuple[tuple[int, Decimal], ...] = ()
 
+    @property
+    def usd_per_mtok(self) -> str:
+        """The base rate in USD per million tokens."""
+        return format(self.base.normalize(), "f")
+
     def at(self, input_tokens: int) -> Decimal:
         """The rate of a call with ``input_tokens``."""
         return next((rate for above, rate in reversed(self.steps) if input_tokens > above), self.base)
