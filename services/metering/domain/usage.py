@@ -16,7 +16,7 @@ RollupKey = tuple[int, datetime, str, str, str, UUID]
 class Counters:
     """The counters of ``UsageV1``, in its order. ``requests`` = ``succeeded`` + ``failed``.
 
-    ``fallbacks`` counts attempts made because an earlier target did not serve.
+    ``fallbacks`` counts answers given by another target than the first choice.
     """
 
     requests: int = 0
@@ -58,7 +58,7 @@ def count(call: Call) -> Counters:
         output_tokens=call.output_tokens or 0,
         cost_usd_micros=call.cost_usd_micros or 0,
         charged_usd_micros=call.charged_usd_micros,
-        fallbacks=int(call.fallback_reason is not None),
+        fallbacks=succeeded if call.fallback_reason is not None else 0,
         latency_ms_sum=call.latency_ms or 0,
     )
 
