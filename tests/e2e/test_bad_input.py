@@ -135,15 +135,11 @@ async def test_bad_queries_are_invalid_requests(world: World) -> None:
         {"group_by": "colour"}, {"from": "yesterday"}, {"to": "2026-13-01"}, {"workspace_id": "one"}, {"to": "x" * 99},
     ):  # fmt: skip
         problem(await world.admin.get("/ai-usage", **{"workspace_id": 1, **query}), 422, "invalid_request")
-    for query in (
-        {"cursor": "AAAA"},
-        {"cursor": "\u0000"},
-        {"limit": 0},
-        {"limit": 10**9},
-        {"outcome": "odd"},
-        {"nope": 1},
-    ):
-        problem(await world.admin.get("/ai-usage/calls", **{"workspace_id": 1, **query}), 422, "invalid_request")
+    filters: list[dict[str, Any]] = [
+        {"cursor": "AAAA"}, {"cursor": "\u0000"}, {"limit": 0}, {"limit": 10**9}, {"outcome": "odd"}, {"nope": 1},
+    ]  # fmt: skip
+    for one in filters:
+        problem(await world.admin.get("/ai-usage/calls", **{"workspace_id": 1, **one}), 422, "invalid_request")
     problem(await world.admin.get("/ai-usage"), 422, "invalid_request")
 
 
