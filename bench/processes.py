@@ -3,26 +3,10 @@
 import os
 from pathlib import Path
 
-from shared.testing.stack import PARTS, Stack
+from shared.testing.stack import PARTS, Stack, process_fields
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if int(_stat(int(entry.name))[1]) == pid:
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 def cpu_s(stack: Stack) -> dict[str, float]:
@@ -30,8 +14,8 @@ def cpu_s(stack: Stack) -> dict[str, float]:
     spent = {}
     for part in PARTS:
         pid = stack.pid(part)
-        ticks = sum(int(value) for value in _stat(pid)[11:15])
-        ticks += sum(int(value) for child in _children(pid) for value in _stat(child)[11:13])
+        ticks = sum(int(value) for value in process_fields(pid)[11:15])
+        ticks += sum(int(value) for child in stack.children(part) for value in process_fields(child)[11:13])
         spent[part] = ticks * _TICK_S
     return spent
 
@@ -42,7 +26,7 @@ def rss_mb(stack: Stack) -> dict[str, float]:
     for part in PARTS:
         pid = stack.pid(part)
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        for child in _children(pid):
+        for child in stack.children(part):
             fields = Path(f"/proc/{child}/statm").read_text().split()
             resident += int(fields[1]) - int(fields[2])
         sizes[part] = resident * _PAGE_MB

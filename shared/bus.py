@@ -11,7 +11,7 @@ noticed within ``shared.inbox.SILENCE_S`` however long a call may rightfully tak
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
 from faststream import StreamMessage
@@ -21,39 +21,21 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from shared import logs
-from shared.errors import Code, OmniError, Problem, faults_of, unavailable
-from shared.inbox import WORKING, Inbox
+from shared.answering import MAX_IN_FLIGHT, Answering, Handler
+from shared.clock import Clock, SystemClock
+from shared.errors import Problem, invalid, unavailable
+from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox
 from shared.messages.base import Event, Message, Part, Record, Request, Service
 from shared.permissions import inbox_prefix
 from shared.settings import ServiceSettings, read_secret
 from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
 
-PROBLEM = "Omnipost-Problem"
-HEARTBEAT_S = 2.0
-MAX_IN_FLIGHT = 4096
+DRAIN_S = 1.5
 CONTROL_WORKERS = 32
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Event)
 P = TypeVar("P", bound=Part)
-Handler = Callable[[Any], Awaitable[Part]]
-
-
-class _Heartbeat:
-    """Calls ``beat`` every ``HEARTBEAT_S`` seconds until cancelled; costs one timer when the work is done before."""
-
-    def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
-        self._beat = beat
-        self._task: asyncio.Future[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
-
-    def _due(self) -> None:
-        self._task = asyncio.ensure_future(self._beat())
-        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
-
-    def cancel(self) -> None:
-        """Send no more."""
-        self._timer.cancel()
 
 
 class Bus:
@@ -73,10 +55,8 @@ class Bus:
         self._inbox = Inbox(inbox_prefix(service))
         self._raw: list[tuple[type[Request], Handler]] = []
         self._heard_events: list[tuple[type[Event], Callable[[Msg], Awaitable[None]]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._serving = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._clock: Clock = SystemClock()
+        self._answering = Answering(telemetry, self._clock, self._publish)
         self._stopping = False
         seed = settings.nats_nkey_seed_file
         self._broker = NatsBroker(
@@ -106,6 +86,7 @@ class Bus:
     async def start(self) -> None:
         """Connect, subscribe, and return once requests can arrive."""
         self._client = await self._broker.connect()
+        self._answering.max_payload = self._client.max_payload
         await self._inbox.open(self._client)
         for event, hear in self._heard_events:
             await self._client.subscribe(event.subject, cb=hear)
@@ -114,20 +95,20 @@ class Bus:
             await self._client.subscribe(
                 request.pattern(),
                 queue=self._service,
-                cb=self._spawn(request, handler),
+                cb=self._answering.spawn(request, handler),
                 pending_msgs_limit=MAX_IN_FLIGHT,
             )
 
     async def finish(self, grace_s: float) -> None:
         """Take no more requests and let those in flight finish, for up to ``grace_s`` seconds. Asking still works."""
         self._stopping = True
-        if self._client is None or not self._client.is_connected:
-            return
-        for subscription in list(self._client._subs.values()):  # noqa: SLF001 - nats-py has no public list
-            if not subscription.subject.startswith(self._inbox.prefix):
-                await subscription.unsubscribe()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+        if self._client is not None and self._client.is_connected:
+            # Drained and not just unsubscribed: what has arrived by now is still answered.
+            mine = [item for item in self._client._subs.values() if not item.subject.startswith(self._inbox.prefix)]  # noqa: SLF001 - nats-py has no public list
+            draining = [asyncio.ensure_future(item.drain()) for item in mine]  # type: ignore[no-untyped-call]
+            if draining:
+                await asyncio.wait(draining, timeout=DRAIN_S)
+        await self._answering.finish(grace_s)
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """``finish``, then disconnect."""
@@ -143,7 +124,7 @@ class Bus:
         """Serve a control request, one replica per message."""
 
         async def subscriber(message: Msg) -> None:
-            await self._serve(request, handler, message)
+            await self._answering.serve(request, handler, message)
 
         self._broker.subscriber(
             request.pattern(), queue=self._service, max_workers=CONTROL_WORKERS, no_reply=True, title=request.__name__
@@ -168,56 +149,6 @@ class Bus:
 
         self._heard_events.append((event, hear))
 
-    def _spawn(self, request: type[Request], handler: Handler) -> Callable[[Msg], Awaitable[None]]:
-        async def take(message: Msg) -> None:
-            if self._serving >= MAX_IN_FLIGHT:
-                await self._reply_problem(message, unavailable("Too many calls are in flight; try again shortly."))
-                return
-            task = asyncio.create_task(self._serve(request, handler, message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        return take
-
-    async def _serve(self, request: type[Request], handler: Handler, message: Msg) -> None:
-        self._serving += 1
-        self._idle.clear()
-        beat = self._heartbeat(message) if request.max_replies > 1 else None
-        try:
-            await self._answer(request, handler, message)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: an asker must always get an answer
-            self._log.error("request failed", subject=request.subject, exc=error)
-            await self._reply_problem(message, OmniError(Code.INTERNAL, "Something went wrong on our side."))
-        finally:
-            if beat is not None:
-                beat.cancel()
-            self._serving -= 1
-            if not self._serving:
-                self._idle.set()
-
-    async def _answer(self, request: type[Request], handler: Handler, message: Msg) -> None:
-        headers = message.headers or {}
-        try:
-            with self.telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
-                answer = await handler(request.model_validate_json(message.data))
-            await self._publish(message.reply, answer.model_dump_json().encode(), None)
-        except OmniError as error:
-            await self._reply_problem(message, error)
-        except pydantic.ValidationError as error:
-            faults = faults_of(error.errors(include_input=False, include_url=False))
-            detail = f"The message does not match {request.__name__}."
-            await self._reply_problem(message, OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}))
-
-    def _heartbeat(self, message: Msg) -> "_Heartbeat":
-        async def beat() -> None:
-            await self._publish(message.reply, b"", {WORKING: "1"})
-
-        return _Heartbeat(beat)
-
-    async def _reply_problem(self, message: Msg, error: OmniError) -> None:
-        body = Problem.of(error).model_dump_json().encode()
-        await self._publish(message.reply, body, {PROBLEM: error.code})
-
     async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
         if not subject:
             return
@@ -235,9 +166,11 @@ class Bus:
         Raises OmniError: the owner's problem, or ``unavailable`` when nobody answers (the outcome is then unknown).
         """
         with self.telemetry.span(f"{type(message).__name__} ask"):
-            answer = await self._inbox.ask(
-                self.client, message.address(), message.model_dump_json().encode(), _headers(), timeout
-            )
+            body = message.model_dump_json().encode()
+            if len(body) > self.client.max_payload:
+                raise invalid("The request is larger than the message bus takes; shorten it.")
+            headers = _headers() | {UNTIL: f"{self._clock.now().timestamp() + min(timeout, PATIENCE_S):.3f}"}
+            answer = await self._inbox.ask(self.client, message.address(), body, headers, timeout)
         if answer.headers and PROBLEM in answer.headers:
             raise Problem.model_validate_json(answer.data).error()
         try:

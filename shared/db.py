@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel, text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,6 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.errors import unavailable
 
 CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 3
+# A transaction of ``session`` in all: a database that hangs is a database that is away.
+SESSION_TIMEOUT_S = 5
+_OPTIONS = "-c statement_timeout=4000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000"
 
 
 class Database:
@@ -27,18 +32,25 @@ class Database:
             max_overflow=5,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            pool_timeout=POOL_TIMEOUT_S,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": _OPTIONS},
         )
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A transaction: committed at the end, rolled back by an exception.
 
-        Raises OmniError ``unavailable`` when the database cannot be reached.
+        Raises OmniError ``unavailable`` when the database cannot be reached or does not answer in time.
         """
         try:
-            async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            async with (
+                asyncio.timeout(SESSION_TIMEOUT_S),
+                AsyncSession(self._engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 yield session
+        except (TimeoutError, PoolTimeoutError) as error:
+            raise unavailable("The database does not answer; try again shortly.") from error
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError):
                 raise unavailable("The database cannot be reached; try again shortly.") from error

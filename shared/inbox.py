@@ -9,8 +9,12 @@ from nats.errors import Error as NatsError
 
 from shared.errors import unavailable
 
+PROBLEM = "Omnipost-Problem"
 WORKING = "Omnipost-Working"
+UNTIL = "Omnipost-Until"
 SILENCE_S = 7.0
+# How long after it was sent a request may still be begun: well before its asker gives up.
+PATIENCE_S = 5.0
 
 
 class _Asked:
@@ -47,6 +51,9 @@ class Inbox:
         Raises OmniError ``unavailable``: nobody serves the subject, silence for ``SILENCE_S``, or time is up. Whether
         the request was carried out is then unknown.
         """
+        if not client.is_connected:
+            # The client would keep it and send it when the server is back, long after the asker has been told no.
+            raise unavailable("The message bus is away; try again shortly.")
         loop = asyncio.get_running_loop()
         token = secrets.token_hex(8)
         asked = self._asked[token] = _Asked(loop)

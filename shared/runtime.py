@@ -97,7 +97,7 @@ async def _live(start: Callable[[Stop], Awaitable[App]]) -> int:
         return stop.exit_code
     try:
         app = starting.result()
-    except (OmniError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - an uncaught one would be printed with its message
         stopping.cancel()
         _say_why(error)
         return 1

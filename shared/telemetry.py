@@ -23,11 +23,9 @@ OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 ERROR_TYPE = "error.type"
 SERVER_ADDRESS = "server.address"
 HTTP_STATUS = "http.response.status_code"
-DESTINATION = "messaging.destination.name"
 OUTCOME = "omnipost.outcome"
 CALL_ID = "omnipost.call_id"
 ATTEMPT_ID = "omnipost.attempt_id"
-WORKSPACE = "omnipost.workspace_id"
 
 _UNSAMPLED = TraceFlags(0)
 _Attributes = Mapping[str, str | int | bool | float]

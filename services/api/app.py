@@ -30,6 +30,7 @@ SCHEMA = "0001"
 FIRST_WORKSPACE = 1
 ADMIN_TOKEN = UUID(int=1)
 SEED_EVERY_S = 0.25
+SEED_AGAIN_S = 10.0
 
 
 def http_app(edge: Edge, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastAPI:
@@ -87,10 +88,11 @@ class App:
 
     async def run(self) -> None:
         """Come up in the order that lets ``/healthz`` and ``/readyz`` tell the truth."""
+        self._tasks.append(asyncio.create_task(self._serve()))
         await self._bus.start()
         await self._database.wait_for_schema(SCHEMA)
         await self._first_rows()
-        self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._seed())]
+        self._tasks.append(asyncio.create_task(self._seed()))
 
     async def stop(self, grace_s: float) -> None:
         """Take no more requests, let those in flight finish."""
@@ -120,12 +122,11 @@ class App:
         await self._store.put_token(row)
 
     async def _seed(self) -> None:
-        while not self._seeded.is_set():
+        while True:
             with suppress(OmniError):
                 await self._edge.seed_workspaces()
                 self._seeded.set()
-                return
-            await asyncio.sleep(SEED_EVERY_S)
+            await asyncio.sleep(SEED_AGAIN_S if self._seeded.is_set() else SEED_EVERY_S)
 
 
 async def start(stop: Stop) -> App:

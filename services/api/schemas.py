@@ -1,20 +1,34 @@
 """Bodies the edge accepts, in the specification's words. Unknown fields are refused, refused values never repeated."""
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
 from shared.messages.catalogue import ModelV1, TargetV1, TimeLimitsV1
 from shared.messages.router import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Capability, Modality, Outcome
 
+_SECRET = re.compile(r"[!-~]{8,4096}")
 _TEXT = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=_TEXT)]
 AliasName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 ProviderId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)]
 WorkspaceId = Annotated[StrictInt, Field(ge=1, le=2**53)]
+# In a query everything is text, so there an integer need not be strict.
+WorkspaceQuery = Annotated[int | None, Field(ge=1, le=2**53)]
 Count = Annotated[StrictInt, Field(ge=0, le=2**53)]
 
 
@@ -43,13 +57,24 @@ def _scopes(value: object) -> object:
 Scopes = Annotated[dict[Modality, StrictBool], BeforeValidator(_scopes)]
 
 
+def _secret(value: SecretStr) -> SecretStr:
+    # Pasted keys bring white space along. What the vault would refuse is refused before anything is stored for it.
+    text = value.get_secret_value().strip()
+    if not _SECRET.fullmatch(text):
+        raise ValueError("a key is 8 to 4,096 printable ASCII characters without spaces")
+    return SecretStr(text)
+
+
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+
+
 class KeyIn(Body):
     """A key to store. ``scopes`` left out: text only."""
 
     workspace_id: WorkspaceId | None = None
     provider: ProviderId
     label: Name = "Key"
-    api_key: SecretStr
+    api_key: Secret
     scopes: Scopes = Field(default={Modality.TEXT: True})
     monthly_budget_usd: Usd | None = None
     monthly_budget_tokens: Count | None = None
@@ -61,7 +86,7 @@ class KeyChange(Body):
 
     workspace_id: WorkspaceId | None = None
     label: Name | None = None
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     scopes: Scopes | None = None
     monthly_budget_usd: Usd | None = None
     monthly_budget_tokens: Count | None = None
@@ -243,7 +268,7 @@ Filter = Annotated[str | None, Field(max_length=200)]
 class CallsQuery(Body):
     """Which rows of the call log to show. ``from`` and ``to``: ISO dates or instants."""
 
-    workspace_id: int | None = None
+    workspace_id: WorkspaceQuery = None
     from_: Filter = Field(default=None, alias="from")
     to: Filter = None
     provider: Filter = None

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from services.api.domain.access import Action, Principal, masked_token, token_hash
 from services.api.schemas import KeyChange, KeyIn, TokenIn
-from services.api.store import Store, TokenRow, WorkspaceRow
+from services.api.store import Store, TokenRow
 from shared import sealing
 from shared.bus import Bus
 from shared.clock import Clock
@@ -91,9 +91,6 @@ class Edge:
 
     async def change_key(self, key: KeyV1, body: KeyChange) -> KeyWithBudget:
         """Change what ``body`` names; a new secret is verified before the answer."""
-        caps = _caps(body)
-        if caps:
-            await self.bus.request(SetKeyBudgetV1(workspace_id=key.workspace_id, key_id=key.id, caps=caps), BudgetV1)
         sealed = host = None
         if body.api_key is not None:
             host = (await self.provider(key.provider)).host
@@ -102,7 +99,10 @@ class Edge:
         change = UpdateKeyV1(
             workspace_id=key.workspace_id, key_id=key.id, label=body.label, scopes=scopes, host=host, sealed=sealed
         )
+        # The vault refuses what cannot be done before any cap is moved.
         await self.bus.request(change, KeyV1)
+        if caps := _caps(body):
+            await self.bus.request(SetKeyBudgetV1(workspace_id=key.workspace_id, key_id=key.id, caps=caps), BudgetV1)
         if sealed:
             await self._try_verify(key.workspace_id, key.id)
         return await self.key(key.workspace_id, key.id)
@@ -144,23 +144,23 @@ class Edge:
         return {budget.key_id: budget for budget in budgets.items if budget.key_id}
 
     def _sealed(self, secret: str, workspace_id: int, key_id: str, provider: str, host: str) -> str:
-        # A key that cannot even be encoded is refused by the vault like any other malformed one.
         info = sealing.key_info(workspace_id=workspace_id, key_id=key_id, provider=provider, host=host)
-        return sealing.encode(sealing.seal(secret.strip().encode("utf-8", "replace"), self._vault.sealing, info))
+        return sealing.encode(sealing.seal(secret.encode(), self._vault.sealing, info))
 
     # -- workspaces and tokens -------------------------------------------------------------------------------
 
     async def add_workspace(self, workspace_id: int | None, name: str) -> int:
         """Create a workspace with the default aliases. Raises OmniError ``conflict``."""
-        created = await self.store.add_workspace(WorkspaceRow(id=workspace_id, name=name, created_at=self._clock.now()))
-        await self._seed(created)
+        created = await self.store.add_workspace(workspace_id, name, self._clock.now())
+        with suppress(OmniError):
+            # It exists by now; with the router away ``seed_workspaces`` completes it soon.
+            await self._seed(created)
         return created
 
     async def seed_workspaces(self) -> None:
         """Give every workspace that has none yet its default aliases (one may have been left half made)."""
-        for row in await self.store.workspaces():
-            if row.seeded_at is None and row.id is not None:
-                await self._seed(row.id)
+        for workspace_id in await self.store.unseeded():
+            await self._seed(workspace_id)
 
     async def _seed(self, workspace_id: int) -> None:
         await self.bus.request(SeedWorkspaceV1(workspace_id=workspace_id), Done)

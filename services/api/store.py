@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, col, or_, select, update
 
 from services.api.domain.access import Principal, Role
@@ -43,6 +42,9 @@ class TokenRow(SQLModel, table=True):
     created_at: datetime = _instant()
     expires_at: datetime | None = _instant(default=None)
     revoked_at: datetime | None = _instant(default=None)
+
+
+MAX_DRAWS = 100
 
 
 class Store:
@@ -87,23 +89,29 @@ class Store:
             result = await session.exec(query.values(revoked_at=now))
         return bool(result.rowcount)
 
-    async def add_workspace(self, row: WorkspaceRow) -> int:
-        """Insert a workspace and return its id. Raises OmniError ``conflict`` when the id is taken."""
-        try:
-            async with self._database.session() as session:
-                session.add(row)
-                await session.flush()
-        except IntegrityError:
-            raise OmniError(Code.CONFLICT, "A workspace with this id exists.") from None
-        if row.id is None:
-            raise OmniError(Code.INTERNAL, "The new workspace has no id.")
-        return row.id
+    async def add_workspace(self, workspace_id: int | None, name: str, now: datetime) -> int:
+        """Insert a workspace and return its id (None: the next free one). Raises OmniError ``conflict``."""
+        given = {} if workspace_id is None else {"id": workspace_id}
+        statement = insert(WorkspaceRow).values(**given, name=name, created_at=now).on_conflict_do_nothing()
+        async with self._database.session() as session:
+            for _ in range(1 if given else MAX_DRAWS):
+                # An id that somebody has chosen is skipped: every try draws the next one.
+                created: int | None = (await session.exec(statement.returning(col(WorkspaceRow.id)))).scalar()
+                if created is not None:
+                    return created
+        raise OmniError(Code.CONFLICT, "A workspace with this id exists.")
 
     async def ensure_workspace(self, workspace_id: int, name: str, now: datetime) -> None:
         """Insert a workspace unless it exists."""
         statement = insert(WorkspaceRow).values(id=workspace_id, name=name, created_at=now).on_conflict_do_nothing()
         async with self._database.session() as session:
             await session.exec(statement)
+
+    async def unseeded(self) -> list[int]:
+        """Ids of workspaces that have no default aliases yet."""
+        query = select(WorkspaceRow.id).where(col(WorkspaceRow.seeded_at).is_(None))
+        async with self._database.session() as session:
+            return [workspace_id for workspace_id in (await session.exec(query)).all() if workspace_id is not None]
 
     async def workspaces(self) -> list[WorkspaceRow]:
         """Every workspace, by id."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
+from psycopg import AsyncCursor
 from psycopg.rows import class_row
 
 from services.metering.connection import Raw
@@ -79,23 +80,34 @@ async def lock(raw: Raw, owners: Iterable[Owner]) -> dict[Owner, int]:
     return {(row.workspace_id, row.key_id): row.id for row in await cursor.fetchall()}
 
 
-async def lock_accounts(raw: Raw, owners: Iterable[Owner], period: date) -> dict[Owner, Account]:
-    """Lock the budgets of ``owners`` and read their balances in ``period``.
+class Locked:
+    """Budgets that are being locked: ask for what else is needed in the same round trip, then ``read``."""
 
-    One round trip inside a pipeline. The balances are read by a statement of their own, after the locks are had,
-    so they include whatever was committed while waiting.
+    def __init__(self, budgets: AsyncCursor[_BudgetRow], balances: AsyncCursor[_BalanceRow]) -> None:
+        self._budgets, self._balances = budgets, balances
+
+    async def read(self) -> dict[Owner, Account]:
+        """The accounts, once they are locked."""
+        accounts = {row.id: row.account() for row in await self._budgets.fetchall()}
+        for balance in await self._balances.fetchall():
+            # A budget created between the two statements is not locked, so it is not there yet for this transaction.
+            if balance.budget_id in accounts:
+                accounts[balance.budget_id] = balance.onto(accounts[balance.budget_id])
+        return {account.owner: account for account in accounts.values()}
+
+
+async def lock_accounts(raw: Raw, owners: Iterable[Owner], period: date) -> Locked:
+    """Lock the budgets of ``owners`` and read their balances in ``period``; needs a pipeline.
+
+    The balances are read by a statement of their own, after the locks are had, so they include whatever was
+    committed while waiting.
     """
     parameters = _parameters(owners) | {"period": period}
     budgets = raw.cursor(row_factory=class_row(_BudgetRow))
     await budgets.execute(_LOCK, parameters)
     balances = raw.cursor(row_factory=class_row(_BalanceRow))
     await balances.execute(_BALANCES, parameters)
-    accounts = {row.id: row.account() for row in await budgets.fetchall()}
-    for balance in await balances.fetchall():
-        # A budget created between the two statements is not locked, so it is not there yet for this transaction.
-        if balance.budget_id in accounts:
-            accounts[balance.budget_id] = balance.onto(accounts[balance.budget_id])
-    return {account.owner: account for account in accounts.values()}
+    return Locked(budgets, balances)
 
 
 async def create_workspaces(raw: Raw, workspaces: Iterable[int]) -> None:

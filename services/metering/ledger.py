@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from services.metering import accounts
 from services.metering.connection import BAD_DATA, Connection, Raw
@@ -133,13 +132,15 @@ async def _admit(raw: Raw, asks: Sequence[Ask], now: datetime) -> list[Verdict]:
     owners = {owner for ask in asks for owner in owners_of(ask.workspace_id, ask.key_id)}
     async with raw.pipeline():
         await raw.execute("BEGIN")
-        standing = await accounts.lock_accounts(raw, owners, period)
+        locked = await accounts.lock_accounts(raw, owners, period)
+        # Read under the lock: the same attempt, asked of another replica a moment ago, is seen.
+        known_rows = await raw.execute(_KNOWN, (list(unique),))
+        standing = await locked.read()
         missing = {workspace for workspace, _ in standing if (workspace, None) not in standing}
         if missing:
             await accounts.create_workspaces(raw, missing)
-            standing = await accounts.lock_accounts(raw, owners, period)
-        # Read under the lock: the same attempt, asked of another replica a moment ago, is seen.
-        known = await _known(raw, list(unique))
+            standing = await (await accounts.lock_accounts(raw, owners, period)).read()
+        known = {row[0]: row for row in await known_rows.fetchall()}
         fresh = [unique[attempt] for attempt in dict.fromkeys(ask.attempt_id for ask in asks) if attempt not in known]
         decisions, holds = decide(fresh, standing)
         decided = {decision.attempt_id: decision for decision in decisions}
@@ -158,11 +159,6 @@ def _again(ask: Ask, known: tuple[object, ...], standing: dict[Owner, Account]) 
         # Its hold is gone, so the same yes again would let a call run unpaid.
         return OmniError(Code.CONFLICT, f"This attempt is already {state}; a new attempt needs a new id.")
     return Decision(ask.attempt_id, near_cap=near_cap(ask.workspace_id, ask.key_id, standing))
-
-
-async def _known(raw: Raw, attempts: list[UUID]) -> dict[object, tuple[object, ...]]:
-    cursor = await raw.execute(_KNOWN, (attempts,))
-    return {row[0]: row for row in await cursor.fetchall()}
 
 
 async def _insert(raw: Raw, asks: Sequence[Ask], now: datetime) -> None:

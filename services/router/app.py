@@ -28,6 +28,7 @@ from shared.telemetry import Telemetry
 
 SCHEMA = "0001"
 TIDY_EVERY_S = 5.0
+FLUSH_S = 3.0
 
 
 class Router:
@@ -66,8 +67,8 @@ class Router:
 
     async def stop(self, grace_s: float) -> None:
         """Finish the calls in flight, publish what is still unpublished, release everything."""
-        await self._bus.finish(grace_s)
-        await self._settlements.flush(3)
+        await self._bus.finish(grace_s - FLUSH_S)
+        await self._settlements.flush(FLUSH_S)
         await self._bus.stop()
         if self._tidying is not None:
             self._tidying.cancel()

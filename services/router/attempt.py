@@ -32,6 +32,8 @@ DEFAULT_MAX_TOKENS = 1024
 # A reservation outlives the longest time its attempt may take, so that only a dead router lets one expire.
 HOLD_MARGIN_S = 30.0
 RESERVE_TIMEOUT_S = 5.0
+# With less time than this left nothing could come back, and yet it would have to be paid for.
+SHORTEST_S = 0.05
 
 _OF_REFUSAL = {
     Refusal.BUDGET_EXCEEDED: (Outcome.BUDGET_EXCEEDED, None),
@@ -77,6 +79,10 @@ class Attempts:
             return self._refused(ticket, reserved)
         if isinstance(leased, BaseException):
             return self._not_leased(ticket, leased)
+        if self._leases.is_revoked(candidate.key_id):
+            return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
+        if job.deadline - self._clock.monotonic() < SHORTEST_S:
+            return self._give_up(ticket, Outcome.TIMEOUT, "no_time_left")
         return await self._send(ticket, reserved, leased)
 
     async def _ticket(self, job: Job, candidate: Candidate, index: int) -> Ticket:
@@ -149,12 +155,16 @@ class Attempts:
         detail = str(error.extra.get("reason") or error.extra.get("scope") or "") or None
         return Attempted(view_of(ticket.candidate, outcome, detail=detail))
 
+    def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str) -> Attempted:
+        self._settlements.publish_soon(self._not_sent(ticket, outcome))
+        return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+
     async def _send(self, ticket: Ticket, reservation: ReservationV1, key: bytes) -> Attempted:
         result: ChatAnswer | Failure = Failure(Outcome.UNKNOWN)
         sent = True
         try:
             result, sent = await self._call(ticket, key)
-        except asyncio.CancelledError:
+        except BaseException:
             self._settlements.publish_soon(self._finished(ticket, result, sent=True))
             raise
         finished = self._finished(ticket, result, sent=sent)
@@ -165,8 +175,9 @@ class Attempts:
             status=finished.status,
             latency_ms=finished.latency_ms or 0,
             detail=result.detail if isinstance(result, Failure) else None,
+            retry_after_s=result.retry_after_s if isinstance(result, Failure) else None,
         )
-        if finished.outcome is Outcome.INVALID_KEY and finished.status != 403:
+        if _is_key_refused(finished, view.detail):
             candidate = ticket.candidate
             await self._verdicts.refused(ticket.job.request.workspace_id, candidate.key_id, candidate.key_version)
         return Attempted(view, result, finished.cost_usd_micros, reservation.near_cap)
@@ -187,15 +198,15 @@ class Attempts:
                 ticket.http,
                 ticket.adapter.auth(key.decode()),
                 connect_s=limits.connect_s,
+                silence_s=limits.silence_s,
                 first_byte_s=limits.last_first_byte_s if ticket.job.is_last else limits.first_byte_s,
-                total_s=max(0.001, ticket.job.deadline - self._clock.monotonic()),
+                total_s=ticket.job.deadline - self._clock.monotonic(),
             )
             result = delivery.result
             read = result if isinstance(result, Failure) else ticket.adapter.decode(result)
             outcome = read.outcome if isinstance(read, Failure) else Outcome.SUCCESS
-            span.set_attribute(telemetry.OUTCOME, outcome.value)
-            if outcome is not Outcome.SUCCESS:
-                span.set_attribute(telemetry.ERROR_TYPE, outcome.value)
+            if span.is_recording():
+                span.set_attributes(_facts(read, outcome))
         return read, delivery.sent
 
     def _finished(self, ticket: Ticket, result: ChatAnswer | Failure, *, sent: bool) -> CallFinishedV1:
@@ -239,3 +250,20 @@ class Attempts:
                 **fields,
             }
         )
+
+
+def _is_key_refused(finished: CallFinishedV1, detail: str | None) -> bool:
+    # 403 and a missing scope may concern this model only, an error inside a 200 may be anything: neither ends the key.
+    return finished.outcome is Outcome.INVALID_KEY and finished.status in (400, 401) and detail != "missing_scope"
+
+
+def _facts(read: ChatAnswer | Failure, outcome: Outcome) -> dict[str, str | int]:
+    facts = {
+        telemetry.OUTCOME: outcome.value,
+        telemetry.INPUT_TOKENS: read.tokens.input_tokens,
+        telemetry.OUTPUT_TOKENS: read.tokens.output_tokens,
+        telemetry.ERROR_TYPE: None if outcome is Outcome.SUCCESS else outcome.value,
+        telemetry.HTTP_STATUS: read.status if isinstance(read, Failure) else 200,
+        telemetry.RESPONSE_MODEL: read.response_model if isinstance(read, ChatAnswer) else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

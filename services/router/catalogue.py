@@ -16,9 +16,9 @@ from shared.clock import Clock
 from shared.errors import not_found
 from shared.messages.catalogue import AliasV1, CatalogueChangedV1, ModelV1, ProviderV1, TargetV1, TimeLimitsV1
 from shared.messages.vocabulary import Capability
+from shared.remembered import Remembered
 
 REMEMBER_S = 10.0
-MAX_WORKSPACES = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,16 @@ class Entry:
 
 
 class Catalogue:
-    """Cached reads over the store. Raises OmniError ``unavailable`` when the database is away and nothing is known."""
+    """Remembered reads of the store. Raises OmniError ``unavailable`` when the database is away."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
-        self._entries: tuple[float, dict[str, Entry]] | None = None
-        self._aliases: dict[int, tuple[float, dict[str, AliasV1]]] = {}
-        self._generation = 0
+        self._store = store
+        self._entries: Remembered[None, Mapping[str, Entry]] = Remembered(self._read_entries, clock, keep_s=REMEMBER_S)
+        self._aliases: Remembered[int, Mapping[str, AliasV1]] = Remembered(self._read_aliases, clock, keep_s=REMEMBER_S)
 
     async def entries(self) -> Mapping[str, Entry]:
         """Every provider, by id."""
-        if self._entries is None or self._stale(self._entries[0]):
-            generation = self._generation
-            rows = await self._store.providers()
-            entries = {row.id: _entry(row) for row in rows}
-            if generation != self._generation:
-                return entries
-            self._entries = (self._clock.monotonic(), entries)
-        return self._entries[1]
+        return await self._entries.get(None)
 
     async def offers(self) -> Mapping[str, Offer]:
         """What every provider can do today."""
@@ -61,18 +53,7 @@ class Catalogue:
 
     async def aliases(self, workspace_id: int) -> Mapping[str, AliasV1]:
         """The active aliases of a workspace, by name."""
-        known = self._aliases.get(workspace_id)
-        if known is None or self._stale(known[0]):
-            generation = self._generation
-            offers = await self.offers()
-            rows = await self._store.aliases(workspace_id)
-            aliases = {row.alias_name: alias_view(row, offers) for row in rows}
-            if generation != self._generation:
-                return aliases
-            while len(self._aliases) >= MAX_WORKSPACES:
-                del self._aliases[next(iter(self._aliases))]
-            known = self._aliases[workspace_id] = (self._clock.monotonic(), aliases)
-        return known[1]
+        return await self._aliases.get(workspace_id)
 
     async def alias(self, workspace_id: int, alias_name: str) -> AliasV1:
         """Raises OmniError ``not_found``."""
@@ -87,15 +68,18 @@ class Catalogue:
 
     def forget(self, workspace_id: int | None) -> None:
         """Drop a workspace's aliases, or (None) the providers and with them every alias's view of them."""
-        self._generation += 1
         if workspace_id is None:
-            self._entries = None
-            self._aliases.clear()
+            self._entries.forget_all()
+            self._aliases.forget_all()
         else:
-            self._aliases.pop(workspace_id, None)
+            self._aliases.forget(workspace_id)
 
-    def _stale(self, read_at: float) -> bool:
-        return self._clock.monotonic() - read_at > REMEMBER_S
+    async def _read_entries(self, _: None) -> Mapping[str, Entry]:
+        return {row.id: _entry(row) for row in await self._store.providers()}
+
+    async def _read_aliases(self, workspace_id: int) -> Mapping[str, AliasV1]:
+        offers = await self.offers()
+        return {row.alias_name: alias_view(row, offers) for row in await self._store.aliases(workspace_id)}
 
 
 def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:

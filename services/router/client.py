@@ -7,7 +7,6 @@ reason, for the texts of the HTTP libraries hold URLs and headers. The key is cu
 
 import asyncio
 import ssl
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
@@ -19,12 +18,16 @@ import httpx2
 from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
+from services.router.domain.bodies import decoded, without
 from services.router.domain.destinations import check_base_url, is_listed, is_public, parse_base_url
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest
 from shared.errors import OmniError
 from shared.messages.vocabulary import Outcome
 
-LARGEST_ANSWER = 16 * 1024 * 1024
+# Twice that still fits through the message bus, so that an answer that was paid for can be passed on.
+LARGEST_ANSWER = 4 * 1024 * 1024
+SILENCE_S = 20.0
+_SILENT = "silent"
 LARGEST_ERROR = 64 * 1024
 """Bytes of a body, decoded, that are read; of an error answer only the beginning."""
 
@@ -36,7 +39,6 @@ _CONNECTIONS = 1024
 # because nobody can tell whether it was read.
 _IDLE_S = 4.0
 _DNS_TTL_S = 10
-_SHORTEST_SECRET = 8
 _ERROR_BODY_S = 5.0
 
 
@@ -55,6 +57,7 @@ class _Progress:
 
     deadline: asyncio.Timeout
     first_byte_s: float
+    silence_s: float
     sent: bool = False
 
 
@@ -108,6 +111,7 @@ class ProviderClient:
         connect_s: float,
         first_byte_s: float,
         total_s: float,
+        silence_s: float = SILENCE_S,
     ) -> Delivery:
         """Send ``request`` below ``base_url`` and wait for the whole answer.
 
@@ -118,13 +122,14 @@ class ProviderClient:
             connect_s: seconds to get a connection.
             first_byte_s: seconds from sending to the answer's status and headers.
             total_s: seconds for everything.
+            silence_s: seconds between two pieces of the answer.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled. Whether anything was sent is then unknown.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        progress = _Progress(asyncio.timeout(connect_s), first_byte_s)
+        progress = _Progress(asyncio.timeout(connect_s), first_byte_s, silence_s)
         token = _progress.set(progress)
         try:
             async with asyncio.timeout(total_s) as total:
@@ -154,7 +159,11 @@ class ProviderClient:
         except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
             return _lost(error, sent=progress.sent)
         secrets = [value.rsplit(" ", 1)[-1] for name, value in auth_headers.items() if name.lower() in _SECRET]
-        return _without(await _read(response), secrets)
+        answer = await _read(response, progress.silence_s)
+        if isinstance(answer, Failure):
+            return answer
+        body, kept = without(answer.body, answer.headers, secrets)
+        return HttpAnswer(answer.status, kept, body)
 
     def _base(self, base_url: str) -> str:
         known = self._bases.get(base_url)
@@ -229,16 +238,18 @@ def _lost(error: BaseException, *, sent: bool) -> Failure:
     return Failure(Outcome.CONNECTION_ERROR, detail="connection_lost")
 
 
-async def _read(response: httpx2.Response) -> HttpAnswer | Failure:
+async def _read(response: httpx2.Response, silence_s: float) -> HttpAnswer | Failure:
     status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
     encoding = headers.get("content-encoding", "")
     try:
         if status >= 400:
-            return HttpAnswer(status, headers, _decoded(await _error_body(response), encoding, LARGEST_ERROR) or b"")
-        raw, fault = await _body(response, LARGEST_ANSWER)
+            return HttpAnswer(status, headers, decoded(await _error_body(response), encoding, LARGEST_ERROR) or b"")
+        raw, fault = await _body(response, LARGEST_ANSWER, silence_s)
     finally:
         await _close(response.aclose)
-    body = None if fault else _decoded(raw, encoding, LARGEST_ANSWER)
+    if fault == _SILENT:
+        return Failure(Outcome.TIMEOUT, status, fault)
+    body = None if fault else decoded(raw, encoding, LARGEST_ANSWER)
     if body is None:
         return Failure(Outcome.BAD_RESPONSE, status, fault or "not_decodable")
     return HttpAnswer(status, headers, body)
@@ -248,22 +259,28 @@ async def _error_body(response: httpx2.Response) -> bytes:
     # The status has said it: a body that hangs must not turn a clear refusal into an unknown outcome.
     try:
         async with asyncio.timeout(_ERROR_BODY_S):
-            return (await _body(response, LARGEST_ERROR))[0]
+            return (await _body(response, LARGEST_ERROR, _ERROR_BODY_S))[0]
     except TimeoutError:
         return b""
 
 
-async def _body(response: httpx2.Response, limit: int) -> tuple[bytes, str | None]:
+async def _body(response: httpx2.Response, limit: int, silence_s: float) -> tuple[bytes, str | None]:
     """The bytes as they came, and what was wrong with them."""
     raw = bytearray()
+    chunks = response.aiter_raw()
     try:
-        async for chunk in response.aiter_raw():
+        while True:
+            async with asyncio.timeout(silence_s):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return bytes(raw), None
             raw += chunk
             if len(raw) > limit:
                 return bytes(raw[:limit]), "answer_too_large"
+    except TimeoutError:
+        return bytes(raw), _SILENT
     except Exception:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
         return bytes(raw), "cut_answer"
-    return bytes(raw), None
 
 
 async def _close(close: Callable[[], Awaitable[None]]) -> None:
@@ -271,29 +288,3 @@ async def _close(close: Callable[[], Awaitable[None]]) -> None:
         await close()
     except (httpx2.HTTPError, aiohttp.ClientError, OSError):
         return  # a connection that cannot even be closed properly is gone all the same
-
-
-def _decoded(raw: bytes, encoding: str, limit: int) -> bytes | None:
-    kind = encoding.strip().lower()
-    if kind in {"", "identity"}:
-        return raw
-    if kind not in {"gzip", "x-gzip", "deflate"}:
-        return None
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    try:
-        body = stream.decompress(raw, limit + 1)
-    except zlib.error:
-        return None
-    return body if stream.eof and not stream.unused_data and len(body) <= limit else None
-
-
-def _without(result: HttpAnswer | Failure, secrets: list[str]) -> HttpAnswer | Failure:
-    """The answer, should it repeat the key, without it: a host must not be able to write keys into our logs."""
-    if isinstance(result, Failure):
-        return result
-    body, headers = result.body, result.headers
-    for secret in (item for item in secrets if len(item) >= _SHORTEST_SECRET):
-        if secret.encode() in body:
-            body = body.replace(secret.encode(), b"[removed]")
-        headers = {name: value for name, value in headers.items() if secret not in value}
-    return HttpAnswer(result.status, headers, body)

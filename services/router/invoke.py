@@ -11,10 +11,11 @@ from services.router.job import Attempted, Job
 from services.router.keys import KeyDirectory
 from services.router.providers.base import ChatAnswer
 from shared.clock import Clock
-from shared.errors import invalid
+from shared.errors import OmniError, invalid
 from shared.messages.catalogue import TargetV1
 from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1, InvokedV1, InvokeV1
+from shared.messages.vocabulary import Outcome
 
 
 class Invoke:
@@ -45,10 +46,14 @@ class Invoke:
             if step.target in exhausted:
                 continue
             if job.deadline <= self._clock.monotonic():
+                done.append(_passed_over(Skipped(step.target, Outcome.TIMEOUT, "no_time_left", step.key_id)))
                 break
             job.fallback_reason = conclusion.fallback_reason(done)
             job.is_last = not _others_remain(steps[place + 1 :], step.target)
-            attempted = await self._attempts.make(job, step, len(done))
+            try:
+                attempted = await self._attempts.make(job, step, len(done))
+            except OmniError as error:
+                raise conclusion.interrupted(error, job.alias, job.request.call_id, done) from None
             done.append(attempted.view)
             if isinstance(attempted.result, ChatAnswer):
                 return self._answer(job, attempted, attempted.result, done, began)

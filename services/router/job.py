@@ -61,6 +61,7 @@ def view_of(
     status: int | None = None,
     latency_ms: int = 0,
     detail: str | None = None,
+    retry_after_s: float | None = None,
 ) -> AttemptV1:
     """The attempt as the caller will see it."""
     return AttemptV1(
@@ -71,4 +72,5 @@ def view_of(
         latency_ms=latency_ms,
         detail=detail,
         key_id=candidate.key_id,
+        retry_after_s=retry_after_s,
     )

@@ -16,48 +16,30 @@ from shared.clock import Clock
 from shared.errors import Code, OmniError
 from shared.messages.vault import KeyChangedV1, KeysV1, KeyV1, LeaseKeyV1, LeaseV1, ListKeysV1
 from shared.messages.vocabulary import Modality
+from shared.remembered import Remembered
 
 REMEMBER_S = 10.0
 LEASE_MARGIN_S = 2.0
-MAX_WORKSPACES = 10_000
+MAX_REVOKED = 10_000
 
 
 class KeyDirectory:
-    """The public part of a workspace's keys, asked of the vault at most once in ``REMEMBER_S`` seconds."""
+    """The public part of a workspace's keys, oldest first, asked of the vault once in ``REMEMBER_S`` seconds."""
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
-        self._bus, self._clock = bus, clock
-        self._known: dict[int, tuple[float, Sequence[KeyV1]]] = {}
-        self._asking: dict[int, asyncio.Task[Sequence[KeyV1]]] = {}
+        self._bus = bus
+        self._keys: Remembered[int, Sequence[KeyV1]] = Remembered(self._ask, clock, keep_s=REMEMBER_S)
 
     async def of(self, workspace_id: int) -> Sequence[KeyV1]:
-        """Every key of the workspace, oldest first. Raises OmniError ``unavailable`` when the vault is away."""
-        known = self._known.get(workspace_id)
-        if known and self._clock.monotonic() - known[0] < REMEMBER_S:
-            return known[1]
-        asking = self._asking.get(workspace_id)
-        if asking is None:
-            asking = self._asking[workspace_id] = asyncio.create_task(self._ask(workspace_id))
-            asking.add_done_callback(lambda task: self._answered(workspace_id, task))
-        return await asyncio.shield(asking)
+        """Every key of the workspace. Raises OmniError ``unavailable`` when the vault is away."""
+        return await self._keys.get(workspace_id)
 
     def forget(self, workspace_id: int) -> None:
-        """Drop what is known, and what is being asked: that answer may be older than the change."""
-        self._known.pop(workspace_id, None)
-        self._asking.pop(workspace_id, None)
+        """Ask again next time."""
+        self._keys.forget(workspace_id)
 
     async def _ask(self, workspace_id: int) -> Sequence[KeyV1]:
         return (await self._bus.request(ListKeysV1(workspace_id=workspace_id), KeysV1)).items
-
-    def _answered(self, workspace_id: int, task: "asyncio.Task[Sequence[KeyV1]]") -> None:
-        failed = task.cancelled() or task.exception() is not None
-        if self._asking.get(workspace_id) is not task:
-            return
-        del self._asking[workspace_id]
-        if not failed:
-            while len(self._known) >= MAX_WORKSPACES:
-                del self._known[next(iter(self._known))]
-            self._known[workspace_id] = (self._clock.monotonic(), task.result())
 
 
 @dataclass(frozen=True)
@@ -81,6 +63,7 @@ class Leases:
         self._public = sealing.encode(self._private.public_key().public_bytes_raw())
         self._held: dict[Wanted, tuple[float, bytes]] = {}
         self._asking: dict[Wanted, asyncio.Task[bytes]] = {}
+        self._revoked: dict[str, None] = {}
 
     async def key(self, wanted: Wanted) -> bytes:
         """The key itself.
@@ -103,6 +86,17 @@ class Leases:
             del self._held[wanted]
         for wanted in [wanted for wanted in self._asking if wanted.key_id == key_id]:
             del self._asking[wanted]
+
+    def revoke(self, key_id: str) -> None:
+        """Drop every lease of a key for good: what was granted for it a moment ago must not be used any more."""
+        self.forget(key_id)
+        while len(self._revoked) >= MAX_REVOKED:
+            del self._revoked[next(iter(self._revoked))]
+        self._revoked[key_id] = None
+
+    def is_revoked(self, key_id: str) -> bool:
+        """Whether the vault has announced the key's end to this process."""
+        return key_id in self._revoked
 
     def drop_expired(self) -> None:
         """Take keys whose time is over out of memory."""
@@ -165,4 +159,7 @@ class KeyNews:
     async def changed(self, event: KeyChangedV1) -> None:
         """Forget everything about the key, before the next request is taken."""
         self._directory.forget(event.workspace_id)
-        self._leases.forget(event.key_id)
+        if event.revoked:
+            self._leases.revoke(event.key_id)
+        else:
+            self._leases.forget(event.key_id)

@@ -32,6 +32,7 @@ from shared.messages.catalogue import (
     UpdateAliasV1,
     UpdateProviderV1,
 )
+from shared.messages.vocabulary import Capability
 
 MAX_CHAIN = 16
 
@@ -55,7 +56,7 @@ class Aliases:
 
     async def create(self, request: CreateAliasV1) -> AliasV1:
         """Raises OmniError ``conflict``, ``invalid_request``."""
-        await self._check_chain(request.chain)
+        await self._check_chain(request.chain, request.capability)
         now = self._clock.now()
         row = AliasRow(
             id=parse_id(request.alias_id, "alias"),
@@ -79,7 +80,8 @@ class Aliases:
         current = await self._store.alias(alias_id, request.workspace_id)
         if current is None:
             raise not_found("alias")
-        await self._check_chain(_changed_chain(current, request))
+        capability = request.capability or Capability(current.capability)
+        await self._check_chain(_changed_chain(current, request), capability)
         row = await self._store.change_alias(alias_id, request.workspace_id, lambda row: self._apply(row, request))
         if row is None:
             raise not_found("alias")
@@ -130,11 +132,15 @@ class Aliases:
             row.time_limits = request.time_limits.model_dump()
         row.updated_at = self._clock.now()
 
-    async def _check_chain(self, chain: Sequence[TargetV1]) -> None:
+    async def _check_chain(self, chain: Sequence[TargetV1], capability: Capability) -> None:
         known = await self._catalogue.entries()
         for target in chain:
-            if target.provider not in known:
+            entry = known.get(target.provider)
+            if entry is None:
                 raise invalid(f"There is no provider '{target.provider}' in the catalogue.", field="provider")
+            model = entry.models.get(target.model)
+            if model is not None and capability not in model.capabilities:
+                raise invalid(f"{target.provider}'s {target.model} does not do {capability}.", field="model")
         if len(set(chain)) < len(chain):
             raise invalid("The chain names a target twice.", field="fallback_chain")
         if not 0 < len(chain) <= MAX_CHAIN:

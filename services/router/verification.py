@@ -5,7 +5,7 @@ from contextlib import suppress
 from services.router.catalogue import Catalogue, Entry
 from services.router.client import ProviderClient
 from services.router.keys import Leases, Wanted
-from services.router.providers.base import Failure, HttpRequest
+from services.router.providers.base import Adapter, Failure
 from shared.bus import Bus
 from shared.errors import OmniError
 from shared.messages.router import VerdictV1, VerifyKeyV1
@@ -46,15 +46,12 @@ class Verdicts:
             return VerdictV1(status=KeyStatus.INVALID, reason="provider_address_changed")
         wanted = Wanted(key.workspace_id, key.id, key.version, key.host, Modality.TEXT, verifying=True)
         secret = await self._leases.key(wanted)
-        return await self._judge(entry, secret)
+        return await self._judge(entry, entry.adapter, secret)
 
-    async def _judge(self, entry: Entry, secret: bytes) -> VerdictV1:
-        adapter = entry.adapter
-        if adapter is None:
-            return VerdictV1(status=KeyStatus.UNVERIFIED, reason="no_adapter_yet")
+    async def _judge(self, entry: Entry, adapter: Adapter, secret: bytes) -> VerdictV1:
         delivery = await self._client.send(
             entry.row.base_url,
-            HttpRequest("GET", adapter.verify_path, {"accept": "application/json"}, b""),
+            adapter.verification,
             adapter.auth(secret.decode()),
             connect_s=CONNECT_S,
             first_byte_s=FIRST_BYTE_S,

@@ -20,11 +20,12 @@ class TargetV1(Part):
 
 
 class TimeLimitsV1(Part):
-    """Seconds an attempt may take: to connect, to first byte (while another target remains, on the last), in all."""
+    """Seconds: to connect, to the first byte (while another target remains, on the last), between bytes, in all."""
 
     connect_s: float = Field(default=3.0, gt=0, le=30)
     first_byte_s: float = Field(default=12.0, gt=0, le=120)
     last_first_byte_s: float = Field(default=60.0, gt=0, le=300)
+    silence_s: float = Field(default=20.0, gt=0, le=120)
     total_s: float = Field(default=300.0, gt=0, le=600)
 
 

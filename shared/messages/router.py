@@ -50,6 +50,7 @@ class AttemptV1(Part):
     latency_ms: int = 0
     detail: str | None = None
     key_id: str | None = None
+    retry_after_s: float | None = None
 
     def public(self) -> dict[str, object]:
         """As the edge shows it; ``detail`` and ``key_id`` only where there is one."""
@@ -124,6 +125,7 @@ class VerdictV1(Part):
 class VerifyKeyV1(Request):
     """Ask the provider, by a call that costs nothing, whether it accepts the key; the vault records the verdict."""
 
+    max_replies: ClassVar[int] = 20
     subject: ClassVar[str] = "ai.router.keys.verify.v1"
     owner: ClassVar[Service] = Service.ROUTER
     callers: ClassVar[tuple[Service, ...]] = _API

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ READY_S = 120.0
 STOP_S = 25.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("api", "router", "vault", "metering", "nats", "postgres")
+
+
+def process_fields(pid: int) -> list[str]:
+    """The fields of ``/proc/<pid>/stat`` behind the name: state, parent, … Raises OSError when it has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 class StackFailed(Exception):  # noqa: N818 - reads as the sentence it is
@@ -94,6 +100,15 @@ class Stack:
     def pid(self, name: str) -> int:
         """Process id of a part. Raises OSError when it has none."""
         return int((self.home / "run" / f"{name}.pid").read_text())
+
+    def children(self, name: str) -> list[int]:
+        """Processes a part has started (PostgreSQL's backends); Linux only."""
+        parent, found = self.pid(name), []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and int(process_fields(int(entry.name))[1]) == parent:
+                    found.append(int(entry.name))
+        return found
 
     def log(self, name: str) -> str:
         """All that a part has logged; empty when nothing."""

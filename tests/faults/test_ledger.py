@@ -4,6 +4,7 @@ import asyncio
 import random
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -41,9 +42,9 @@ async def _under_fire(stack: Stack, world: World, upstream: Upstream, rounds: in
     await asyncio.gather(*(_caller(world, workspace, alias, killing, answered) for _ in range(CLIENTS)))
     await killing
 
-    async def settled() -> dict[str, str] | None:
+    async def settled() -> dict[str, Any] | None:
         budgets = (await world.usage(workspace))["budgets"]
-        mine: dict[str, str] = next(budget for budget in budgets if budget["key_id"])
+        mine: dict[str, Any] = next(budget for budget in budgets if budget["key_id"])
         return mine if mine["held_requests"] == 0 else None
 
     budget = await eventually(settled, within_s=90)

@@ -247,7 +247,7 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
     finally:
         for process in processes:
             _end(process, signal.SIGTERM)
-        assert [process.returncode for process in processes] == [0] * number
+        assert [process.returncode for process in processes] == [0] * number, log.read_text()[-3000:]
 
 
 async def _close_queues(bus: Bus) -> None:

@@ -230,7 +230,7 @@ def test_errors(name: str, given: HttpAnswer, outcome: Outcome, detail: str, wai
     assert isinstance(result, Failure)
     assert (result.outcome, result.detail, result.retry_after_s) == (outcome, detail, wait)
     assert billing_of(result, sent=True) is Billing.NOTHING
-    assert policy(result.outcome) is not Step.RETRY_SAME
+    assert (policy(result.outcome) is Step.STOP) == (outcome is Outcome.CONTENT_POLICY)
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action, Principal
 from services.api.http.caller import Caller, TheEdge
-from services.api.schemas import AliasChange, AliasIn, ordered
+from services.api.schemas import AliasChange, AliasIn, WorkspaceQuery, ordered
 from services.api.service import SYNONYMS, Edge
 from shared.errors import invalid
 from shared.messages.base import Done
@@ -26,7 +26,7 @@ routes = APIRouter(prefix="/ai-aliases", tags=["aliases"])
 
 
 @routes.get("")
-async def list_aliases(caller: Caller, edge: TheEdge, workspace_id: int | None = None) -> dict[str, Any]:
+async def list_aliases(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
     """Every alias of a workspace, by name; ``available`` says whether any of its targets can be called today."""
     workspace = await edge.workspace(caller, Action.READ_ALIASES, workspace_id)
     aliases = await edge.bus.request(ListAliasesV1(workspace_id=workspace), AliasesV1)

@@ -31,7 +31,7 @@ def problem_response(error: OmniError) -> Response:
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.code is Code.RATE_LIMITED or error.status == 503:
+    if error.status in (429, 503) or "retry_after_s" in error.extra:
         headers["Retry-After"] = str(error.extra.get("retry_after_s", 1))
     return Response(json.dumps(body, ensure_ascii=False), error.status, headers, MEDIA_TYPE)
 
@@ -63,6 +63,7 @@ def install(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         return problem_response(_of_status(status))
 
+    app.add_exception_handler(Exception, omni)
     app.add_exception_handler(OmniError, omni)
     app.add_exception_handler(RequestValidationError, unmatched)
     app.add_exception_handler(HTTPException, plain)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action
 from services.api.http.caller import Caller, TheEdge
-from services.api.schemas import KeyChange, KeyIn
+from services.api.schemas import KeyChange, KeyIn, WorkspaceQuery
 from services.api.service import KeyWithBudget
 from shared.messages.vocabulary import Modality
 from shared.money import usd_from_micros
@@ -15,7 +15,7 @@ routes = APIRouter(prefix="/ai-keys", tags=["keys"])
 
 
 @routes.get("")
-async def list_keys(caller: Caller, edge: TheEdge, workspace_id: int | None = None) -> dict[str, Any]:
+async def list_keys(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
     """Every key of a workspace, masked, oldest first."""
     workspace = await edge.workspace(caller, Action.READ_KEYS, workspace_id)
     return {"items": [key_view(item) for item in await edge.keys(workspace)]}

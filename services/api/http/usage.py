@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from services.api.domain.access import Action
 from services.api.http.caller import Caller, TheEdge
-from services.api.schemas import CallsQuery
+from services.api.schemas import CallsQuery, WorkspaceQuery
 from services.api.service import Edge
 from shared.errors import invalid
 from shared.messages.metering import CallsV1, CallV1, QueryCallsV1, QueryUsageV1, UsageReportV1, UsageV1
@@ -30,7 +30,7 @@ EXPORT_PAGE = 500
 async def usage(
     caller: Caller,
     edge: TheEdge,
-    workspace_id: int | None = None,
+    workspace_id: WorkspaceQuery = None,
     from_: From = None,
     to: To = None,
     group_by: GroupBy | None = None,
@@ -66,7 +66,7 @@ async def calls(caller: Caller, edge: TheEdge, asked: Annotated[CallsQuery, Quer
 async def export(
     caller: Caller,
     edge: TheEdge,
-    workspace_id: int | None = None,
+    workspace_id: WorkspaceQuery = None,
     from_: From = None,
     to: To = None,
     format_: Annotated[Literal["csv", "ndjson"], Query(alias="format")] = "csv",

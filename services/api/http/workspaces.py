@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.api.domain.access import Action
 from services.api.http.caller import Caller, Doorkeeper, TheEdge
-from services.api.schemas import TokenIn, WorkspaceIn
+from services.api.schemas import TokenIn, WorkspaceIn, WorkspaceQuery
 from services.api.store import TokenRow
 from shared.errors import not_found
 
@@ -30,7 +30,7 @@ async def add_workspace(caller: Caller, edge: TheEdge, body: WorkspaceIn) -> dic
 
 
 @routes.get("/ai-tokens")
-async def list_tokens(caller: Caller, edge: TheEdge, workspace_id: int | None = None) -> dict[str, Any]:
+async def list_tokens(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
     """The workspace's access tokens, masked, newest first."""
     workspace = await edge.workspace(caller, Action.WRITE_TOKENS, workspace_id)
     return {"items": [_view(row) for row in await edge.store.tokens(workspace)]}

@@ -1,6 +1,7 @@
 """What to tell the caller: the one error that helps most when nothing answered, the warnings when something did."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from shared.errors import (
     ADD_A_KEY,
@@ -38,6 +39,14 @@ _SAME_FOR_ALL = {
 def conclude(alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1], budget: BudgetV1 | None) -> OmniError:
     """The error of a call no target has answered. ``budget``: the one that stopped a target, if one did."""
     error = _called(attempts) or _not_called(alias, attempts, budget)
+    waits = [attempt.retry_after_s for attempt in attempts if attempt.retry_after_s is not None]
+    if waits and error.code in (Code.RATE_LIMITED, Code.PROVIDER_ERROR):
+        error.extra["retry_after_s"] = ceil(min(waits))
+    return interrupted(error, alias, call_id, attempts)
+
+
+def interrupted(error: OmniError, alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1]) -> OmniError:
+    """``error`` with what is known of the call it ended: attempts made before it may have cost something."""
     error.extra |= {
         "alias_name": alias.alias_name,
         "call_id": call_id,

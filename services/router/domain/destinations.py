@@ -46,6 +46,11 @@ class Destination:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def bound(self) -> str:
+        """What a key is bound to: the authority, with ``http://`` before it when the key would travel in clear."""
+        return self.authority if self.scheme == "https" else f"http://{self.authority}"
+
+    @property
     def url(self) -> str:
         """The canonical base URL, without a slash at its end."""
         return f"{self.scheme}://{self.authority}{self.path}"
@@ -117,7 +122,7 @@ def _host(host: str) -> str:
 
 
 def check_base_url(url: str, allowed: AbstractSet[str]) -> str:
-    """Accept ``url`` as a provider's base URL and give the canonical ``host`` or ``host:port`` keys are bound to.
+    """Accept ``url`` as a provider's base URL and give what keys are bound to there (``Destination.bound``).
 
     Args:
         url: what an admin entered.
@@ -128,7 +133,7 @@ def check_base_url(url: str, allowed: AbstractSet[str]) -> str:
     """
     destination = parse_base_url(url)
     if is_listed(destination.host, destination.port, allowed):
-        return destination.authority
+        return destination.bound
     if destination.scheme != "https":
         raise _refused("it must use https")
     if _is_address(destination.host):
@@ -136,16 +141,16 @@ def check_base_url(url: str, allowed: AbstractSet[str]) -> str:
             raise _refused("it points at a private or reserved address")
     elif "." not in destination.host or destination.host.rsplit(".", 1)[-1] in _PRIVATE_SUFFIXES:
         raise _refused("it points at a private name")
-    return destination.authority
+    return destination.bound
 
 
 def host_of(base_url: str) -> str:
-    """The canonical ``host`` or ``host:port`` of a base URL that was accepted before.
+    """What keys are bound to at a base URL that was accepted before (``Destination.bound``).
 
     Raises:
         OmniError: ``invalid_request`` when it is no base URL.
     """
-    return parse_base_url(base_url).authority
+    return parse_base_url(base_url).bound
 
 
 def _is_address(host: str) -> bool:

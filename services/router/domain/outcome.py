@@ -13,10 +13,8 @@ class Step(StrEnum):
     """What the router does after an attempt that failed.
 
     ``NEXT_KEY``: this key will not work; another key, at this or another provider, may.
-    ``RETRY_SAME`` is given by no outcome yet.
     """
 
-    RETRY_SAME = "retry_same"
     NEXT_TARGET = "next_target"
     NEXT_KEY = "next_key"
     STOP = "stop"
@@ -75,7 +73,7 @@ PLAIN_CODES: frozenset[str] = frozenset({
 _POLICY: Mapping[Outcome, Step] = {
     Outcome.TIMEOUT: Step.NEXT_TARGET,
     Outcome.CONNECTION_ERROR: Step.NEXT_TARGET,
-    Outcome.RATE_LIMITED: Step.NEXT_TARGET,
+    Outcome.RATE_LIMITED: Step.NEXT_KEY,
     Outcome.PROVIDER_ERROR: Step.NEXT_TARGET,
     Outcome.BAD_RESPONSE: Step.NEXT_TARGET,
     Outcome.INVALID_REQUEST: Step.NEXT_TARGET,

@@ -51,7 +51,18 @@ def generated(
         return bad_response(answer, "unfinished", tokens)
     if text is None:
         return bad_response(answer, "no_text", tokens)
+    if not _is_unicode(text):
+        return bad_response(answer, "not_unicode", tokens)
     return ChatAnswer(text, finish, tokens, model, request_id(answer, id_))
+
+
+def _is_unicode(text: str) -> bool:
+    # JSON can spell half a surrogate pair: a host that cuts an answer between the halves does.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def bad_response(answer: HttpAnswer, detail: str, tokens: TokensV1 = UNTOLD) -> Failure:

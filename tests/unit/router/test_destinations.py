@@ -33,13 +33,13 @@ def test_every_known_provider_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("url", "allowed", "authority"),
     [
-        ("http://127.0.0.1:9000/v1", "127.0.0.1:9000", "127.0.0.1:9000"),
-        ("http://127.0.0.1:9000/v1", " other , 127.0.0.1 ", "127.0.0.1:9000"),
-        ("http://Localhost", "LOCALHOST:80", "localhost"),
+        ("http://127.0.0.1:9000/v1", "127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://127.0.0.1:9000/v1", " other , 127.0.0.1 ", "http://127.0.0.1:9000"),
+        ("http://Localhost", "LOCALHOST:80", "http://localhost"),
         ("https://localhost", "localhost:443", "localhost"),
-        ("http://[::1]:9000", "[::1]:9000", "[::1]:9000"),
-        ("http://[::1]:9000", "::1", "[::1]:9000"),
-        ("http://vllm.internal:8000/v1", "vllm.internal", "vllm.internal:8000"),
+        ("http://[::1]:9000", "[::1]:9000", "http://[::1]:9000"),
+        ("http://[::1]:9000", "::1", "http://[::1]:9000"),
+        ("http://vllm.internal:8000/v1", "vllm.internal", "http://vllm.internal:8000"),
     ],
 )
 def test_accepted_because_listed(url: str, allowed: str, authority: str) -> None:

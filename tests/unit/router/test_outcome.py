@@ -55,9 +55,8 @@ def test_every_status_has_an_outcome_that_is_no_success() -> None:
         (
             Step.NEXT_KEY,
             {Outcome.INVALID_KEY, Outcome.QUOTA_EXHAUSTED, Outcome.MISSING_KEY, Outcome.UNSUPPORTED_SCOPE,
-             Outcome.BUDGET_EXCEEDED},
+             Outcome.BUDGET_EXCEEDED, Outcome.RATE_LIMITED},
         ),
-        (Step.RETRY_SAME, set()),
     ],
 )  # fmt: skip
 def test_policy(step: Step, outcomes: set[Outcome]) -> None:

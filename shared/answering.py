@@ -1,0 +1,127 @@
+"""Serving one request after another: every asker gets an answer, or a problem it can act on.
+
+A request whose asker has given up (``Omnipost-Until``) is not carried out: nobody would ever learn what it did.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pydantic
+from nats.aio.msg import Msg
+
+from shared import logs
+from shared.clock import Clock
+from shared.errors import Code, OmniError, Problem, faults_of, unavailable
+from shared.inbox import PROBLEM, UNTIL, WORKING
+from shared.messages.base import Part, Request
+from shared.telemetry import TRACEPARENT, Telemetry
+
+HEARTBEAT_S = 2.0
+MAX_IN_FLIGHT = 4096
+# Room for headers and the protocol around a body.
+_OVERHEAD = 4096
+
+Handler = Callable[[Any], Awaitable[Part]]
+Publish = Callable[[str, bytes, dict[str, str] | None], Awaitable[None]]
+
+
+class _Heartbeat:
+    """Calls ``beat`` every ``HEARTBEAT_S`` seconds until cancelled; costs one timer when the work is done before."""
+
+    def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
+        self._beat = beat
+        self._task: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
+
+    def _due(self) -> None:
+        self._task = asyncio.ensure_future(self._beat())
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
+
+    def cancel(self) -> None:
+        """Send no more."""
+        self._timer.cancel()
+
+
+class Answering:
+    """Answers requests. ``publish`` sends a reply; ``max_payload`` is what the server takes, in bytes."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock, publish: Publish) -> None:
+        self._telemetry, self._clock, self._publish = telemetry, clock, publish
+        self._log = logs.get()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.max_payload = 1024 * 1024
+
+    def spawn(self, request: type[Request], handler: Handler) -> Callable[[Msg], Awaitable[None]]:
+        """A subscription's callback that serves every message in a task of its own."""
+
+        async def take(message: Msg) -> None:
+            if self._serving >= MAX_IN_FLIGHT:
+                await self._refuse(message, unavailable("Too many calls are in flight; try again shortly."))
+                return
+            task = asyncio.create_task(self.serve(request, handler, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return take
+
+    async def serve(self, request: type[Request], handler: Handler, message: Msg) -> None:
+        """Answer ``message``, whatever happens."""
+        self._serving += 1
+        self._idle.clear()
+        beat = (
+            _Heartbeat(lambda: self._publish(message.reply, b"", {WORKING: "1"})) if request.max_replies > 1 else None
+        )
+        try:
+            await self._answer(request, handler, message)
+        except asyncio.CancelledError:
+            await self._refuse(message, unavailable("This service is stopping; the call log says what was done."))
+            raise
+        except OmniError as error:
+            await self._refuse(message, error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: an asker must always get an answer
+            self._log.error("request failed", subject=request.subject, exc=error)
+            await self._refuse(message, OmniError(Code.INTERNAL, "Something went wrong on our side."))
+        finally:
+            if beat is not None:
+                beat.cancel()
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def finish(self, grace_s: float) -> None:
+        """Wait up to ``grace_s`` seconds for what is in flight, then cancel the calls that are left."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _answer(self, request: type[Request], handler: Handler, message: Msg) -> None:
+        headers = message.headers or {}
+        if self._is_too_late(headers.get(UNTIL)):
+            self._log.warning("request dropped: its asker has given up", subject=request.subject)
+            return
+        try:
+            asked = request.model_validate_json(message.data)
+        except pydantic.ValidationError as error:
+            faults = faults_of(error.errors(include_input=False, include_url=False))
+            detail = f"The message does not match {request.__name__}."
+            raise OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}) from None
+        with self._telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
+            body = (await handler(asked)).model_dump_json().encode()
+        if len(body) > self.max_payload - _OVERHEAD:
+            raise OmniError(Code.PROVIDER_ERROR, "The answer is too large to be passed on; ask for a shorter one.")
+        await self._publish(message.reply, body, None)
+
+    def _is_too_late(self, until: str | None) -> bool:
+        return until is not None and self._clock.now().timestamp() > float(until)
+
+    async def _refuse(self, message: Msg, error: OmniError) -> None:
+        body = Problem.of(error).model_dump_json().encode()
+        await self._publish(message.reply, body, {PROBLEM: error.code})
