@@ -79,9 +79,12 @@ async def test_one_trace_over_every_hop(watched: Watched) -> None:
     [trace_id] = {row["trace_id"] for row in rows}
 
     async def whole() -> list[dict[str, str]] | None:
+        # Every process sends its spans when it likes: the tree is there when it has all its leaves and one root.
         mine = [span for span in watched.spans() if span["trace"] == trace_id]
         settled = [span for span in mine if span["service"] == "metering" and "CallFinished" in span["name"]]
-        return mine if len(settled) == 2 and any(not span["parent"] for span in mine) else None
+        ids = {span["id"] for span in mine}
+        orphans = [span for span in mine if span["parent"] not in ids]
+        return mine if len(settled) == 2 and len(orphans) == 1 else None
 
     spans = await eventually(whole)
     by_id = {span["id"]: span for span in spans}

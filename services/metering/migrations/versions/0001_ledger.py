@@ -109,10 +109,11 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('ai_call_logs partitions'));
+    -- Only locking a table makes this session hear of tables that others have made while it waited.
+    LOCK TABLE ai_call_logs_default IN ACCESS EXCLUSIVE MODE;
     IF to_regclass(name) IS NOT NULL THEN
         RETURN false;
     END IF;
-    LOCK TABLE ai_call_logs_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE %I (LIKE ai_call_logs INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
     EXECUTE format(
         'WITH moved AS (DELETE FROM ai_call_logs_default WHERE started_at >= %L AND started_at < %L RETURNING *) '
