@@ -18,13 +18,28 @@ PATIENCE_S = 5.0
 
 
 class _Asked:
-    """A question waiting for its answer; every heartbeat pushes its deadline."""
+    """A question waiting for its answer. It fails at ``deadline``, or earlier after ``SILENCE_S`` without a heartbeat."""
 
-    __slots__ = ("answer", "heard_at")
+    __slots__ = ("_deadline", "_loop", "_owner", "_timer", "answer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.answer: asyncio.Future[Msg] = loop.create_future()
-        self.heard_at = loop.time()
+    def __init__(self, owner: str, timeout: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._owner, self._deadline = owner, self._loop.time() + timeout
+        self.answer: asyncio.Future[Msg] = self._loop.create_future()
+        self._timer = self._loop.call_later(min(timeout, SILENCE_S), self._give_up)
+
+    def heard(self) -> None:
+        """It is being worked on: wait on."""
+        self._timer.cancel()
+        self._timer = self._loop.call_at(min(self._deadline, self._loop.time() + SILENCE_S), self._give_up)
+
+    def close(self) -> None:
+        """No longer waited for."""
+        self._timer.cancel()
+
+    def _give_up(self) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(unavailable(f"No answer from {self._owner}; try again shortly."))
 
 
 class Inbox:
@@ -54,23 +69,15 @@ class Inbox:
         if not client.is_connected:
             # The client would keep it and send it when the server is back, long after the asker has been told no.
             raise unavailable("The message bus is away; try again shortly.")
-        loop = asyncio.get_running_loop()
         token = secrets.token_hex(8)
-        asked = self._asked[token] = _Asked(loop)
-        deadline = loop.time() + timeout
+        asked = self._asked[token] = _Asked(_owner(subject), timeout)
         try:
             await client.publish(subject, body, reply=f"{self.prefix}.{token}", headers=headers)
-            while True:
-                wait = min(deadline, asked.heard_at + SILENCE_S) - loop.time()
-                if wait <= 0:
-                    raise unavailable(f"No answer from {_owner(subject)}; try again shortly.")
-                try:
-                    return await asyncio.wait_for(asyncio.shield(asked.answer), wait)
-                except TimeoutError:
-                    continue
+            return await asked.answer
         except (NatsError, OSError):
             raise unavailable(f"The message bus cannot reach {_owner(subject)}; try again shortly.") from None
         finally:
+            asked.close()
             del self._asked[token]
 
     async def _heard(self, message: Msg) -> None:
@@ -81,7 +88,7 @@ class Inbox:
         if headers.get("Status") == "503" and not message.data:
             asked.answer.set_exception(unavailable("A part of the system is not running; try again shortly."))
         elif WORKING in headers:
-            asked.heard_at = asyncio.get_running_loop().time()
+            asked.heard()
         else:
             asked.answer.set_result(message)
 

@@ -99,8 +99,11 @@ class Telemetry:
         ambient = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else context.Context()
         token = context.attach(ambient)
         try:
-            with self.span(name, kind, attributes) as span:
-                yield span
+            if self._tracer is None:
+                yield trace.INVALID_SPAN
+            else:
+                with self.span(name, kind, attributes) as span:
+                    yield span
         finally:
             context.detach(token)
 

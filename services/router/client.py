@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from services.router.domain.bodies import decoded, without
-from services.router.domain.destinations import check_base_url, is_listed, is_public, parse_base_url
+from services.router.domain.destinations import check_base_url, is_listed, is_public, joined, parse_base_url
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest
 from shared.errors import OmniError
 from shared.messages.vocabulary import Outcome
@@ -147,7 +147,7 @@ class ProviderClient:
         if headers is None:
             return Failure(Outcome.INVALID_KEY, detail="unsendable_key")
         try:
-            url = self._base(base_url) + request.path
+            url = joined(self._base(base_url), request.path)
             outgoing = httpx2.Request(request.method, url, headers=headers, content=request.body or None)
         except (OmniError, httpx2.InvalidURL):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")

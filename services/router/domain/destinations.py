@@ -153,6 +153,16 @@ def host_of(base_url: str) -> str:
     return parse_base_url(base_url).bound
 
 
+def joined(base_url: str, path: str) -> str:
+    """``path`` below a canonical base URL.
+
+    Some providers' base URLs are written with the version and some without: a version that the base already ends with
+    is not repeated.
+    """
+    version = "/" + path.split("/", 2)[1]
+    return base_url.removesuffix(version) + path if path.startswith(f"{version}/") else base_url + path
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

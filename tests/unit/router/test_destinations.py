@@ -1,6 +1,13 @@
 import pytest
 
-from services.router.domain.destinations import check_base_url, host_of, is_public, parse_allowed, parse_base_url
+from services.router.domain.destinations import (
+    check_base_url,
+    host_of,
+    is_public,
+    joined,
+    parse_allowed,
+    parse_base_url,
+)
 from services.router.providers import PROVIDERS
 from shared.errors import Code, OmniError
 
@@ -136,3 +143,18 @@ def test_public(address: str) -> None:
 )
 def test_not_public(address: str) -> None:
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "url"),
+    [
+        ("https://api.anthropic.com", "/v1/messages", "https://api.anthropic.com/v1/messages"),
+        ("https://api.anthropic.com/v1", "/v1/messages", "https://api.anthropic.com/v1/messages"),
+        ("https://api.openai.com/v1", "/chat/completions", "https://api.openai.com/v1/chat/completions"),
+        ("http://h/v1beta", "/v1beta/models/m:generateContent", "http://h/v1beta/models/m:generateContent"),
+        ("http://h/v1", "/v1beta/models?pageSize=1", "http://h/v1/v1beta/models?pageSize=1"),
+        ("http://h/v1", "/models", "http://h/v1/models"),
+    ],
+)
+def test_a_version_is_not_repeated(base: str, path: str, url: str) -> None:
+    assert joined(base, path) == url
