@@ -18,7 +18,7 @@ PATIENCE_S = 5.0
 
 
 class _Asked:
-    """A question waiting for its answer. It fails at ``deadline``, or earlier after ``SILENCE_S`` without a heartbeat."""
+    """A question waiting for its answer, which fails after ``timeout`` or ``SILENCE_S`` without a heartbeat."""
 
     __slots__ = ("_deadline", "_loop", "_owner", "_timer", "answer")
 

@@ -83,8 +83,8 @@ async def test_one_trace_over_every_hop(watched: Watched) -> None:
         mine = [span for span in watched.spans() if span["trace"] == trace_id]
         settled = [span for span in mine if span["service"] == "metering" and "CallFinished" in span["name"]]
         ids = {span["id"] for span in mine}
-        orphans = [span for span in mine if span["parent"] not in ids]
-        return mine if len(settled) == 2 and len(orphans) == 1 else None
+        roots = [span for span in mine if span["parent"] not in ids]
+        return mine if len(settled) == 2 and [span["parent"] for span in roots] == [""] else None
 
     spans = await eventually(whole)
     by_id = {span["id"]: span for span in spans}
