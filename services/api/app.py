@@ -41,6 +41,7 @@ def http_app(edge: Edge, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastA
     for module in (keys, aliases, providers, usage, workspaces, health):
         app.include_router(module.routes)
     errors.install(app)
+    invoke.document(app)
     return app
 
 

@@ -214,6 +214,14 @@ async def test_a_revoked_key_is_never_used_again(world: World) -> None:
         assert listed["status"] == "revoked"
 
 
+async def test_every_route_is_documented(world: World) -> None:
+    document = ok(await world.caller(None).get("/openapi.json"))
+    for path in ("/ai-keys", "/ai-keys/{key_id}/verify", "/ai-aliases", "/ai-invoke", "/ai-usage", "/ai-providers"):
+        assert path in document["paths"]
+    body = document["paths"]["/ai-invoke"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "alias_name" in document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
+
+
 async def test_a_new_workspace_has_the_default_aliases(world: World) -> None:
     workspace = await world.workspace()
     aliases = ok(await world.admin.get("/ai-aliases", workspace_id=workspace))["items"]

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pydantic
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -67,3 +68,26 @@ def usage_view(tokens: TokensV1) -> dict[str, int | None]:
     known = tokens.input_tokens is not None and tokens.output_tokens is not None
     total = (tokens.input_tokens or 0) + (tokens.output_tokens or 0) if known else None
     return {**tokens.model_dump(), "total_tokens": total}
+
+
+def document(app: FastAPI) -> None:
+    """Put the route into the OpenAPI document, which FastAPI makes of its own routes only."""
+    generate = app.openapi
+
+    def complete() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            body = InvokeIn.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(body.pop("$defs", {}), InvokeIn=body)
+            reference = {"$ref": "#/components/schemas/InvokeIn"}
+            schema["paths"]["/ai-invoke"] = {
+                "post": {
+                    "tags": ["invoke"],
+                    "summary": "Answer by the alias's chain",
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
+                    "responses": {"200": {"description": "The answer, who gave it, what it cost, what was tried"}},
+                }
+            }
+        return app.openapi_schema or {}
+
+    app.openapi = complete  # type: ignore[method-assign]
