@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pydantic
-
 from services.vault.kek import LocalKek
 from services.vault.keyring import Keyring
 from services.vault.service import VaultService
@@ -14,9 +12,9 @@ from shared import logs
 from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.db import Database
-from shared.errors import faults_of, invalid
+from shared.errors import invalid
 from shared.messages.base import Service
-from shared.runtime import Stop
+from shared.runtime import Stop, load_settings
 from shared.sealing import VaultIdentity, decode
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
@@ -41,7 +39,7 @@ class Vault:
 
 async def start(stop: Stop) -> Vault:
     """Begin to serve. Raises OmniError when settings, identity, schema or KEK are not right."""
-    settings = _settings()
+    settings = load_settings(Settings, Service.VAULT)
     kek = LocalKek.parse(settings.ai_encryption_key.get_secret_value())
     identity = _identity(settings.vault_identity_file)
     clock = SystemClock()
@@ -56,17 +54,6 @@ async def start(stop: Stop) -> Vault:
     await bus.start()
     logs.get().info("serving", version=SCHEMA)
     return Vault(bus, database, telemetry)
-
-
-def _settings() -> Settings:
-    try:
-        settings = Settings()
-    except pydantic.ValidationError as error:
-        logs.configure(Service.VAULT, "info")
-        faults = "; ".join(f"{fault['field'].upper()}: {fault['problem']}" for fault in faults_of(error.errors()))
-        raise invalid(f"The environment of the vault is incomplete: {faults}.") from None
-    logs.configure(Service.VAULT, settings.log_level)
-    return settings
 
 
 def _identity(path: Path) -> VaultIdentity:
