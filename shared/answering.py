@@ -105,8 +105,8 @@ class Answering:
     async def _answer(self, request: type[Request], handler: Handler, message: Msg) -> None:
         headers = message.headers or {}
         if self._is_too_late(headers.get(UNTIL)):
-            self._log.warning("request dropped: its asker has given up", subject=request.subject)
-            return
+            self._log.warning("request not carried out: its asker has given up", subject=request.subject)
+            raise unavailable("The request came too late to be carried out; do the machines' clocks agree?")
         try:
             asked = request.model_validate_json(message.data)
         except pydantic.ValidationError as error:

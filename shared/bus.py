@@ -72,9 +72,11 @@ class Bus:
             apply_types=False,
             logger=None,
             closed_cb=self._closed,
+            reconnected_cb=self._connected,
             error_cb=self._failed,
         )
         self._client: Client | None = None
+        self._connected_at = 0.0
 
     @property
     def client(self) -> Client:
@@ -87,6 +89,7 @@ class Bus:
         """Connect, subscribe, and return once requests can arrive."""
         self._client = await self._broker.connect()
         self._answering.max_payload = self._client.max_payload
+        await self._connected()
         await self._inbox.open(self._client)
         for event, hear in self._heard_events:
             await self._client.subscribe(event.subject, cb=hear)
@@ -196,6 +199,16 @@ class Bus:
             raise unavailable("The stream did not take the record.")
 
     # -- life ------------------------------------------------------------------------------------------------
+
+    @property
+    def connected_for_s(self) -> float:
+        """Seconds since the connection was made or made again; 0 without one."""
+        if self._client is None or not self._client.is_connected:
+            return 0.0
+        return self._clock.monotonic() - self._connected_at
+
+    async def _connected(self) -> None:
+        self._connected_at = self._clock.monotonic()
 
     async def _closed(self) -> None:
         if not self._stopping:

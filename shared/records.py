@@ -13,15 +13,20 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
+from nats.js.errors import BadRequestError
 
 from shared import logs
 from shared.bus import Bus
+from shared.clock import Clock, SystemClock
 from shared.messages.base import Record
 from shared.telemetry import TRACEPARENT
 
+_OTHER_CONFIGURATION = 10058  # JetStream: the stream's name is in use with a different configuration
 BATCH = 256
 # A batch costs one transaction however small it is: waiting a little makes fewer and larger ones.
 LINGER_S = 0.025
+CURRENT_AFTER_S = 20.0
+CURRENT_LAG_S = 10.0
 ACK_WAIT_S = 30.0
 MAX_AGE_S = 14 * 24 * 3600
 DUPLICATE_WINDOW_S = 120.0
@@ -49,11 +54,23 @@ class RecordConsumer:
 
     def __init__(self, bus: Bus, record: type[Record], durable: str, handler: Handler) -> None:
         self._bus, self._record, self._durable, self._handler = bus, record, durable, handler
+        self._clock: Clock = SystemClock()
         self._log = logs.get()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._behind_s: float | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether facts can be taken for complete: connected for a while, and nothing old is waiting to be read.
+
+        Publishers that could not reach the server retry within seconds of its return, so what is missing after
+        ``CURRENT_AFTER_S`` of connection was never published.
+        """
+        caught_up = self._behind_s is not None and self._behind_s < CURRENT_LAG_S
+        return caught_up and self._bus.connected_for_s >= CURRENT_AFTER_S
 
     async def start(self) -> None:
         """Create stream and consumer if need be and begin."""
@@ -82,7 +99,7 @@ class RecordConsumer:
             max_age=MAX_AGE_S,
             duplicate_window=DUPLICATE_WINDOW_S,
         )
-        await stream.add_stream(config)
+        await _ensure(stream, config)
         consumer = ConsumerConfig(
             durable_name=self._durable,
             name=self._durable,
@@ -102,13 +119,17 @@ class RecordConsumer:
                 messages = await subscription.fetch(BATCH, timeout=5)
                 trouble = 0
             except TimeoutError:
+                self._behind_s = 0.0
                 continue
-            except (NatsError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, this loop must go on
                 trouble += 1
+                self._behind_s = None
                 self._log.warning("stream cannot be read; trying again", stream=self._record.stream, exc=error)
                 await asyncio.sleep(_delay_s(trouble))
                 subscription = await self._again(subscription)
                 continue
+            oldest = messages[0].metadata.timestamp
+            self._behind_s = (self._clock.now() - oldest).total_seconds()
             await self._take(messages)
             if len(messages) < BATCH // 2:
                 await asyncio.sleep(LINGER_S)
@@ -141,6 +162,18 @@ class RecordConsumer:
             await verdict
         except (NatsError, OSError) as error:
             self._log.warning("acknowledgement failed", stream=self._record.stream, exc=error)
+
+
+async def _ensure(stream: JetStreamContext, config: StreamConfig) -> None:
+    """Create the stream, or bring an existing one to ``config``; its replicas are its operator's choice."""
+    try:
+        await stream.add_stream(config)
+    except BadRequestError as error:
+        if error.err_code != _OTHER_CONFIGURATION:
+            raise
+        existing = (await stream.stream_info(str(config.name))).config
+        config.num_replicas, config.placement = existing.num_replicas, existing.placement
+        await stream.update_stream(config)
 
 
 def _delay_s(tries: int) -> float:

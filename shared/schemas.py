@@ -29,7 +29,11 @@ def head_of(service: str) -> str:
 
 def database_of(url: str) -> str:
     """The database a PostgreSQL URL names. Raises ValueError (without repeating the URL) when it names none."""
-    name = urlsplit(url).path.lstrip("/")
+    try:
+        parts = urlsplit(url)
+        name, _ = parts.path.lstrip("/"), parts.port
+    except ValueError:  # its text repeats a piece of the URL
+        name = ""
     if not url.startswith(("postgresql://", "postgres://")) or not name:
         raise ValueError("DATABASE_URL must look like postgresql://user:password@host:port/database")
     return name

@@ -58,6 +58,11 @@ class Child:
         self._spawn()
         self._keeping = asyncio.create_task(self._keep())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives right now."""
+        return self._process is not None and self._process.poll() is None
+
     def reap(self) -> None:
         """Notice that the process has ended."""
         if self._process is not None and self._process.poll() is not None:
@@ -101,12 +106,18 @@ class Child:
                 start_new_session=True,
                 preexec_fn=follow_parent(self.program.stop_signal),  # noqa: PLW1509 - system calls only, no locks
             )
-        pid = self._process.pid
+        try:
+            self._write_down(self._process.pid)
+        except OSError as error:
+            # It runs all the same: taking this for a failed start would start another one beside it.
+            self._say(f"{self.name} runs, but its pid file cannot be written: {error.strerror}")
+        self.reap()
+
+    def _write_down(self, pid: int) -> None:
         write_private(self._home.pid_file(self.name), str(pid), durable=False)
         started = self._home.path / "run" / "started.json"
         known = read_json(started) | {self.name: [pid, identity(pid)]}
         write_private(started, json.dumps(known), durable=False)
-        self.reap()
 
     async def _keep(self) -> None:
         delay: float | None = None

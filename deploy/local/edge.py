@@ -24,7 +24,9 @@ class Edge:
     def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         """The answer's JSON. Raises EdgeRefused for any status outside 2xx, or no answer within 15 s."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
+        if not path.startswith("/readyz"):
+            headers["Authorization"] = f"Bearer {self._token}"
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()

@@ -76,6 +76,7 @@ def open_home(path: Path) -> tuple[Home, int]:
     try:
         for folder in (path, path / "run", path / "log", path / "secrets"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
         lock = os.open(path / "run" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(f"OMNIPOST_HOME {path} cannot be used: {error.strerror}.") from None

@@ -8,7 +8,7 @@ from contextlib import suppress
 from deploy.local.home import Home, read_json
 from deploy.local.processes import identity
 
-PATIENCE_S = 5.0
+PATIENCE_S = 10.0
 
 
 def remaining(home: Home) -> dict[str, int]:

@@ -11,7 +11,8 @@ from deploy.local.settings import CannotStart
 from shared.permissions import Permissions
 
 MAX_PAYLOAD = "8MB"
-REPLY_WINDOW = "20m"
+# A little longer than the longest call: the server keeps an entry for every reply that may still come.
+REPLY_WINDOW = "11m"
 
 
 def render(users: Mapping[str, Permissions], *, port: int, store: Path) -> str:
@@ -22,7 +23,7 @@ listen: "127.0.0.1:{port}"
 server_name: "omnipost"
 max_payload: {MAX_PAYLOAD}
 jetstream {{
-  store_dir: {json.dumps(str(store))}
+  store_dir: {json.dumps(str(store), ensure_ascii=False)}
   sync_interval: always
 }}
 authorization {{

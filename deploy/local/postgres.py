@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.local.child import Program
 from deploy.local.home import Home
 from deploy.local.processes import command_line
+from deploy.local.processes import identity as identity_of
 from deploy.local.settings import CannotStart
 
 DATABASE = "omnipost"
@@ -115,7 +116,9 @@ class Postgres:
             pid = int(lock.read_text().splitlines()[0])
         except (OSError, ValueError, IndexError):
             return
-        if "postgres" not in command_line(pid):
+        # A dead number is PostgreSQL's own business: it looks for backends that still hold the data. A living one that
+        # is not the server of this folder would make it refuse to start for good.
+        if identity_of(pid) is not None and str(self.data) not in command_line(pid):
             lock.unlink(missing_ok=True)
 
 

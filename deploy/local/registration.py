@@ -60,7 +60,7 @@ def _key(edge: Edge, host: str) -> None:
             "scopes": {"text": True},
         }
         edge.call("POST", "/ai-keys", body)
-    elif not any(item["status"] == "active" and item.get("host", host) == host for item in keys):
+    elif not any(item["status"] == "active" and item["destination"] == host for item in keys):
         # A key is bound to the host it was entered for; the sandbox has moved to another port.
         edge.call("PUT", f"/ai-keys/{keys[0]['id']}", {"api_key": secret})
 

@@ -130,10 +130,14 @@ class Stack:
 
     async def _until_ready(self) -> None:
         deadline = self._clock.monotonic() + READY_S
-        while (trouble := await asyncio.to_thread(self.edge.trouble)) is not None:
+        while (trouble := await asyncio.to_thread(self.edge.trouble)) is not None or not self._children[
+            "api"
+        ].is_running:
             if self._clock.monotonic() > deadline:
                 self._show_logs()
-                raise CannotStart(f"Not ready after {READY_S:.0f} s: {trouble}")
+                raise CannotStart(
+                    f"Not ready after {READY_S:.0f} s: {trouble or 'another process answers on our port'}"
+                )
             await asyncio.sleep(POLL_S)
 
     def _show_logs(self) -> None:

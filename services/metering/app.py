@@ -34,7 +34,9 @@ class Metering:
         self.bus = Bus(Service.METERING, settings, self.telemetry, stop.give_up)
         self.ledger = Ledger(Connection(self.database), clock)
         self.settler = Settler(Connection(self.database), clock, self.telemetry)
-        self.sweeper = Sweeper(Connection(self.database), clock, settings.metering_sweep_s)
+        self.sweeper = Sweeper(
+            Connection(self.database), clock, settings.metering_sweep_s, lambda: self.consumer.is_current
+        )
         self.consumer = RecordConsumer(self.bus, CallFinishedV1, DURABLE, self.settler.settle)
         subscribe(self.bus, MeteringService(self.ledger, Store(self.database), clock))
 

@@ -1,6 +1,7 @@
 """What nobody asks for but must happen: holds whose end nobody reported expire, and next month's partition is made."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -29,10 +30,16 @@ _DUE = "SELECT attempt_id FROM reservations WHERE state = 'held' AND expires_at 
 
 
 class Sweeper:
-    """Runs until ``stop``; any number of replicas may."""
+    """Runs until ``stop``; any number of replicas may.
 
-    def __init__(self, connection: Connection, clock: Clock, every_s: float) -> None:
-        self._connection, self._clock, self._every_s = connection, clock, every_s
+    ``may_judge`` False: facts may still be on their way (the bus was away), so a hold that is due is left alone; it
+    would be charged in full although what it cost is known.
+    """
+
+    def __init__(
+        self, connection: Connection, clock: Clock, every_s: float, may_judge: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._connection, self._clock, self._every_s, self._may_judge = connection, clock, every_s, may_judge
         self._task: asyncio.Task[None] | None = None
         self._log = logs.get()
 
@@ -87,7 +94,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(self._every_s)
             try:
-                expired = await self.sweep()
+                expired = await self.sweep() if self._may_judge() else 0
                 if expired:
                     self._log.warning("reservations expired; charged at their maximum", count=expired)
                 if self._clock.monotonic() >= partitions_at:

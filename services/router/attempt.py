@@ -200,6 +200,7 @@ class Attempts:
                 connect_s=limits.connect_s,
                 silence_s=limits.silence_s,
                 first_byte_s=limits.last_first_byte_s if ticket.job.is_last else limits.first_byte_s,
+                still_wanted=lambda: not self._leases.is_revoked(ticket.candidate.key_id),
                 total_s=ticket.job.deadline - self._clock.monotonic(),
             )
             result = delivery.result

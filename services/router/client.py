@@ -7,8 +7,9 @@ reason, for the texts of the HTTP libraries hold URLs and headers. The key is cu
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +59,15 @@ class _Progress:
     deadline: asyncio.Timeout
     first_byte_s: float
     silence_s: float
+    still_wanted: Callable[[], bool]
     sent: bool = False
 
 
 _progress: ContextVar[_Progress] = ContextVar("progress")
+
+
+class _NoLongerWantedError(OSError):
+    """What was true when the attempt began is not true any more."""
 
 
 class _ForbiddenAddressError(OSError):
@@ -112,6 +118,7 @@ class ProviderClient:
         first_byte_s: float,
         total_s: float,
         silence_s: float = SILENCE_S,
+        still_wanted: Callable[[], bool] = lambda: True,
     ) -> Delivery:
         """Send ``request`` below ``base_url`` and wait for the whole answer.
 
@@ -123,13 +130,14 @@ class ProviderClient:
             first_byte_s: seconds from sending to the answer's status and headers.
             total_s: seconds for everything.
             silence_s: seconds between two pieces of the answer.
+            still_wanted: asked just before the first byte is written; connecting may have taken long.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled. Whether anything was sent is then unknown.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        progress = _Progress(asyncio.timeout(connect_s), first_byte_s, silence_s)
+        progress = _Progress(asyncio.timeout(connect_s), first_byte_s, silence_s, still_wanted)
         token = _progress.set(progress)
         try:
             async with asyncio.timeout(total_s) as total:
@@ -202,6 +210,8 @@ def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSe
 async def _on_headers_sent(*_: object) -> None:
     # Called just before the first byte is written: the only reliable sign, for the exceptions do not tell.
     progress = _progress.get()
+    if not progress.still_wanted():
+        raise _NoLongerWantedError
     progress.sent = True
     progress.deadline.reschedule(asyncio.get_running_loop().time() + progress.first_byte_s)
 
@@ -227,6 +237,8 @@ def _lost(error: BaseException, *, sent: bool) -> Failure:
         causes.append(seen)
         seen = seen.__cause__ or seen.__context__
     if not sent:
+        if any(isinstance(item, _NoLongerWantedError) for item in causes):
+            return Failure(Outcome.MISSING_KEY, detail="key_revoked")
         if any(isinstance(item, _ForbiddenAddressError) for item in causes):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         tls = any(isinstance(item, ssl.SSLError | ssl.CertificateError) for item in causes)
@@ -246,7 +258,9 @@ async def _read(response: httpx2.Response, silence_s: float) -> HttpAnswer | Fai
             return HttpAnswer(status, headers, decoded(await _error_body(response), encoding, LARGEST_ERROR) or b"")
         raw, fault = await _body(response, LARGEST_ANSWER, silence_s)
     finally:
-        await _close(response.aclose)
+        # A connection that cannot even be closed properly is gone all the same.
+        with suppress(httpx2.HTTPError, aiohttp.ClientError, OSError):
+            await response.aclose()
     if fault == _SILENT:
         return Failure(Outcome.TIMEOUT, status, fault)
     body = None if fault else decoded(raw, encoding, LARGEST_ANSWER)
@@ -281,10 +295,3 @@ async def _body(response: httpx2.Response, limit: int, silence_s: float) -> tupl
         return bytes(raw), _SILENT
     except Exception:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
         return bytes(raw), "cut_answer"
-
-
-async def _close(close: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await close()
-    except (httpx2.HTTPError, aiohttp.ClientError, OSError):
-        return  # a connection that cannot even be closed properly is gone all the same

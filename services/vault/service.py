@@ -33,7 +33,8 @@ from shared.messages.vault import (
 from shared.messages.vocabulary import KeyStatus
 
 LEASE_TTL = timedelta(seconds=30)
-BLOCK_TIMEOUT_S = 2.0
+# Longer than metering waits for its own locks, so that a block which is committed is heard of.
+BLOCK_TIMEOUT_S = 6.0
 
 
 class VaultService:
@@ -232,7 +233,7 @@ class VaultService:
             await self._bus.request(block, Done, timeout=BLOCK_TIMEOUT_S)
         except OmniError as error:
             self._log.warning("metering did not block a key", key_id=str(key.id), code=error.code)
-            detail = "The key is not revoked: metering did not confirm that it is blocked; try again shortly."
+            detail = "The key is not revoked, but it may be blocked already; repeat the request to complete it."
             raise unavailable(detail, key_id=str(key.id)) from None
 
     async def _announce(self, key: Key) -> None:

@@ -80,6 +80,20 @@ class TestLedgerOutages:
             await eventually(lambda: ready(stack), within_s=20)
             ok(await world.invoke(workspace, alias))
 
+    async def test_an_outage_longer_than_a_hold_does_not_turn_a_known_cost_into_the_maximum(self, stack: Stack) -> None:
+        async with connected(stack) as world, Upstream() as upstream:
+            workspace, alias = await _alias(world, upstream, time_limits={"total_s": 3})
+            upstream.always("POST", CHAT, chat_answer(delay_s=0.5))
+            calling = asyncio.create_task(world.invoke(workspace, alias))
+            await upstream.arrival(2)
+            async with frozen(stack, "nats"):
+                problem(await calling, 503, "unavailable")
+                await asyncio.sleep(30)  # with the seven seconds of silence before: past the hold's 33
+            [row] = await world.calls(workspace, 1)
+            budget = next(item for item in (await world.usage(workspace))["budgets"] if item["key_id"])
+            print("after an outage of 37 s:", row["outcome"], row["cost_usd"], "held", budget["held_requests"])
+            assert (row["outcome"], row["cost_usd"], budget["spent_usd"]) == ("success", "0.000020", "0.000020")
+
     async def test_a_call_cut_off_by_a_stop_is_accounted_for(self, stack: Stack) -> None:
         async with connected(stack) as world, Upstream() as upstream:
             workspace, alias = await _alias(world, upstream)
@@ -96,10 +110,10 @@ class TestLedgerOutages:
             assert (row["billing"], budget["held_requests"]) == ("unknown", 0)
 
 
-async def _alias(world: World, upstream: Upstream) -> tuple[int, str]:
+async def _alias(world: World, upstream: Upstream, **fields: object) -> tuple[int, str]:
     accept_keys(upstream)
     upstream.always("POST", CHAT, chat_answer())
     workspace = await world.workspace()
     provider = await world.provider(upstream)
     await world.key(workspace, provider, monthly_budget_usd=5)
-    return workspace, await world.alias(workspace, provider)
+    return workspace, await world.alias(workspace, provider, **fields)

@@ -10,7 +10,7 @@ import pytest
 
 from services.router.client import LARGEST_ANSWER, Delivery, ProviderClient
 from services.router.providers import OPENAI_COMPATIBLE
-from services.router.providers.base import ChatAnswer, ChatRequest, HttpAnswer, HttpRequest, billing_of
+from services.router.providers.base import ChatAnswer, ChatRequest, Failure, HttpAnswer, HttpRequest, billing_of
 from shared.messages.router import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Billing, Outcome
 from shared.testing.upstream import Answer, Upstream, json_answer
@@ -237,3 +237,19 @@ async def test_connections_are_reused_and_many_fit(client: ProviderClient, upstr
         await asyncio.gather(*(send(client, upstream.base_url + "/v1") for _ in range(150)))
     assert len(upstream.requests) == 300
     assert upstream.connections <= 160
+
+
+async def test_a_key_that_ends_while_connecting_is_not_sent(client: ProviderClient, upstream: Upstream) -> None:
+    async def attempt(*, wanted: bool) -> Delivery:
+        return await client.send(
+            upstream.base_url, REQUEST, {}, connect_s=3, first_byte_s=3, total_s=5, still_wanted=lambda: wanted
+        )
+
+    for _ in range(2):  # a new connection, then a kept one
+        delivery = await attempt(wanted=False)
+        assert isinstance(delivery.result, Failure)
+        assert (delivery.result.outcome, delivery.result.detail) == (Outcome.MISSING_KEY, "key_revoked")
+        assert not delivery.sent
+        assert not upstream.requests
+        await attempt(wanted=True)
+        upstream.requests.clear()
