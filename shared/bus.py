@@ -77,6 +77,7 @@ class Bus:
         )
         self._client: Client | None = None
         self._connected_at = 0.0
+        self.connections = 0
 
     @property
     def client(self) -> Client:
@@ -209,6 +210,11 @@ class Bus:
 
     async def _connected(self) -> None:
         self._connected_at = self._clock.monotonic()
+        self.connections += 1
+
+    def give_up(self) -> None:
+        """End the process: it can no longer do its work, and a fresh one may."""
+        self._on_lost()
 
     async def _closed(self) -> None:
         if not self._stopping:

@@ -7,7 +7,9 @@ back without a delay, and it spins once the connection is gone (``docs/decisions
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -25,9 +27,11 @@ _OTHER_CONFIGURATION = 10058  # JetStream: the stream's name is in use with a di
 BATCH = 256
 # A batch costs one transaction however small it is: waiting a little makes fewer and larger ones.
 LINGER_S = 0.025
-CURRENT_AFTER_S = 20.0
+READ_AGAIN_S = 2.0
 CURRENT_LAG_S = 10.0
-ACK_WAIT_S = 30.0
+# What was handed to a connection that died comes again after this; no batch may take longer.
+ACK_WAIT_S = 12.0
+CURRENT_AFTER_S = 2.5 * ACK_WAIT_S
 MAX_AGE_S = 14 * 24 * 3600
 DUPLICATE_WINDOW_S = 120.0
 
@@ -66,8 +70,8 @@ class RecordConsumer:
     def is_current(self) -> bool:
         """Whether facts can be taken for complete: connected for a while, and nothing old is waiting to be read.
 
-        Publishers that could not reach the server retry within seconds of its return, so what is missing after
-        ``CURRENT_AFTER_S`` of connection was never published.
+        Publishers that could not reach the server retry within seconds of its return, and what was handed to a dead
+        connection comes again after ``ACK_WAIT_S``: what is missing after ``CURRENT_AFTER_S`` was never published.
         """
         caught_up = self._behind_s is not None and self._behind_s < CURRENT_LAG_S
         return caught_up and self._bus.connected_for_s >= CURRENT_AFTER_S
@@ -76,6 +80,7 @@ class RecordConsumer:
         """Create stream and consumer if need be and begin."""
         subscription = await self._subscribe()
         self._task = asyncio.create_task(self._run(subscription))
+        self._task.add_done_callback(self._ended)
 
     async def stop(self, grace_s: float) -> None:
         """Finish the batch at hand within ``grace_s`` seconds, then end."""
@@ -88,6 +93,11 @@ class RecordConsumer:
             self._log.warning("a batch was cut off; it will be delivered again", stream=self._record.stream)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not self._stopping and not task.cancelled():
+            self._log.error("nobody reads the stream any more", stream=self._record.stream, exc=task.exception())
+            self._bus.give_up()
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         stream = self._bus.client.jetstream(timeout=5)
@@ -112,34 +122,43 @@ class RecordConsumer:
         await stream.add_consumer(self._record.stream, consumer)
         return await stream.pull_subscribe_bind(self._durable, self._record.stream)
 
-    async def _run(self, subscription: JetStreamContext.PullSubscription) -> None:
-        trouble = 0
+    async def _run(self, subscription: JetStreamContext.PullSubscription | None) -> None:
+        connection, trouble = self._bus.connections, 0
         while not self._stopping:
             try:
-                messages = await subscription.fetch(BATCH, timeout=5)
-                trouble = 0
-            except TimeoutError:
-                self._behind_s = 0.0
-                continue
+                if subscription is None or connection != self._bus.connections:
+                    # One that has lived through an outage may hear nothing and say nothing.
+                    connection, old, subscription = self._bus.connections, subscription, None
+                    subscription = await self._anew(old)
+                messages = await self._fetch(subscription)
             except Exception as error:  # noqa: BLE001 - whatever it is, this loop must go on
-                trouble += 1
-                self._behind_s = None
+                subscription, trouble, self._behind_s = None, trouble + 1, None
                 self._log.warning("stream cannot be read; trying again", stream=self._record.stream, exc=error)
-                await asyncio.sleep(_delay_s(trouble))
-                subscription = await self._again(subscription)
+                await asyncio.sleep(min(READ_AGAIN_S, _delay_s(trouble)))
                 continue
-            oldest = messages[0].metadata.timestamp
-            self._behind_s = (self._clock.now() - oldest).total_seconds()
-            await self._take(messages)
-            if len(messages) < BATCH // 2:
+            trouble = 0
+            if messages:
+                await self._take(messages)
+            if 0 < len(messages) < BATCH // 2:
                 await asyncio.sleep(LINGER_S)
 
-    async def _again(self, subscription: JetStreamContext.PullSubscription) -> JetStreamContext.PullSubscription:
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         try:
-            fresh = await self._subscribe()
-            await subscription.unsubscribe()
-        except (NatsError, OSError):
-            return subscription
+            messages = await subscription.fetch(BATCH, timeout=5)
+        except TimeoutError:
+            messages = []
+        # What a request that is over brings is an empty list as well.
+        waited = self._clock.now() - messages[0].metadata.timestamp if messages else timedelta()
+        self._behind_s = waited.total_seconds()
+        return messages
+
+    async def _anew(self, old: JetStreamContext.PullSubscription | None) -> JetStreamContext.PullSubscription:
+        fresh = await self._subscribe()
+        self._log.info("reading anew", stream=self._record.stream)
+        if old is not None:
+            # The fresh one is what counts: an old one that cannot be given up properly is deaf all the same.
+            with suppress(NatsError, OSError, ValueError):
+                await old.unsubscribe()
         return fresh
 
     async def _take(self, messages: list[Msg]) -> None:

@@ -135,14 +135,15 @@ class World:
         body = {"workspace_id": workspace_id, "alias_name": alias_name, "prompt": "Hello!", **fields}
         return await self.admin.post("/ai-invoke", **body)
 
-    async def calls(self, workspace_id: int, count: int) -> list[dict[str, Any]]:
+    async def calls(self, workspace_id: int, count: int, *, within_s: float = 10) -> list[dict[str, Any]]:
         """The call log, newest first, once it has ``count`` rows."""
 
         async def rows() -> list[dict[str, Any]] | None:
-            items = ok(await self.admin.get("/ai-usage/calls", workspace_id=workspace_id, limit=500))["items"]
+            answer = await self.admin.get("/ai-usage/calls", workspace_id=workspace_id, limit=500)
+            items: list[dict[str, Any]] = answer.json().get("items", [])
             return items if len(items) >= count else None
 
-        return await eventually(rows)
+        return await eventually(rows, within_s=within_s)
 
     async def usage(self, workspace_id: int) -> dict[str, Any]:
         """Totals, groups and budgets."""

@@ -89,7 +89,7 @@ class TestLedgerOutages:
             async with frozen(stack, "nats"):
                 problem(await calling, 503, "unavailable")
                 await asyncio.sleep(30)  # with the seven seconds of silence before: past the hold's 33
-            [row] = await world.calls(workspace, 1)
+            [row] = await world.calls(workspace, 1, within_s=60)
             budget = next(item for item in (await world.usage(workspace))["budgets"] if item["key_id"])
             print("after an outage of 37 s:", row["outcome"], row["cost_usd"], "held", budget["held_requests"])
             assert (row["outcome"], row["cost_usd"], budget["spent_usd"]) == ("success", "0.000020", "0.000020")
