@@ -25,7 +25,7 @@ from shared.answering import MAX_IN_FLIGHT, Answering, Handler
 from shared.clock import Clock, SystemClock
 from shared.errors import Problem, invalid, unavailable
 from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox
-from shared.messages.base import Event, Message, Part, Record, Request, Service
+from shared.messages.base import Event, Part, Record, Request, Service
 from shared.permissions import inbox_prefix
 from shared.settings import ServiceSettings, read_secret
 from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
@@ -33,7 +33,6 @@ from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
 DRAIN_S = 1.5
 CONTROL_WORKERS = 32
 
-M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Event)
 P = TypeVar("P", bound=Part)
 

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlmodel import SQLModel, text
+from sqlmodel import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.errors import unavailable
@@ -84,6 +84,3 @@ class Database:
 def sqlalchemy_url(url: str) -> str:
     """``url`` with the driver named, as SQLAlchemy wants it."""
     return "postgresql+psycopg://" + url.partition("://")[2]
-
-
-__all__ = ["AsyncSession", "Database", "SQLModel", "sqlalchemy_url", "text"]

@@ -6,12 +6,14 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlmodel import text
+
 from services.metering.domain.cursor import Place
 from services.metering.domain.ledger import Account, Amounts, Caps
 from services.metering.domain.usage import COUNTERS, Counters
 from services.metering.postings import CALL_COLUMNS
 from shared.clock import month_of
-from shared.db import Database, text
+from shared.db import Database
 from shared.messages.metering import Unit
 
 GroupBy = Literal["provider", "alias", "model", "key", "day"]

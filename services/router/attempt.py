@@ -7,6 +7,7 @@ from opentelemetry.trace import SpanKind
 from services.router.catalogue import Catalogue
 from services.router.client import ProviderClient
 from services.router.domain import pricing
+from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
 from services.router.domain.plan import Candidate
 from services.router.job import Attempted, Job, Ticket, view_of
 from services.router.keys import Leases, Wanted
@@ -28,7 +29,6 @@ from shared.messages.metering import Refusal, ReservationV1, ReserveV1
 from shared.messages.router import CallFinishedV1
 from shared.messages.vocabulary import Billing, Outcome
 
-DEFAULT_MAX_TOKENS = 1024
 # A reservation outlives the longest time its attempt may take, so that only a dead router lets one expire.
 HOLD_MARGIN_S = 30.0
 RESERVE_TIMEOUT_S = 5.0
@@ -70,7 +70,12 @@ class Attempts:
             ticket = await self._ticket(job, candidate, index)
         except Unfit as unfit:
             return Attempted(view_of(candidate, Outcome.UNSUPPORTED_OPTION, detail=unfit.reason))
-        reserved, leased = await asyncio.gather(self._reserve(ticket), self._lease(ticket), return_exceptions=True)
+        try:
+            reserved, leased = await asyncio.gather(self._reserve(ticket), self._lease(ticket), return_exceptions=True)
+        except asyncio.CancelledError:
+            # Whether it was granted nobody knows any more; that nothing was sent is certain.
+            self._settlements.publish_soon(self._not_sent(ticket, Outcome.UNAVAILABLE))
+            raise
         if isinstance(reserved, BaseException):
             # Metering may have committed before its answer was lost: this takes the hold back.
             self._settlements.publish_soon(self._not_sent(ticket, Outcome.UNAVAILABLE))
@@ -150,12 +155,10 @@ class Attempts:
         if not isinstance(error, OmniError) or error.code not in _OF_LEASE:
             self._settlements.publish_soon(self._not_sent(ticket, Outcome.UNAVAILABLE))
             raise error if isinstance(error, OmniError) else unavailable("The vault did not answer.") from error
-        outcome = _OF_LEASE[error.code]
-        self._settlements.publish_soon(self._not_sent(ticket, outcome))
         detail = str(error.extra.get("reason") or error.extra.get("scope") or "") or None
-        return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+        return self._give_up(ticket, _OF_LEASE[error.code], detail)
 
-    def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str) -> Attempted:
+    def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
         self._settlements.publish_soon(self._not_sent(ticket, outcome))
         return Attempted(view_of(ticket.candidate, outcome, detail=detail))
 
