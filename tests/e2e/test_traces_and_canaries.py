@@ -79,12 +79,15 @@ async def test_one_trace_over_every_hop(watched: Watched) -> None:
     [trace_id] = {row["trace_id"] for row in rows}
 
     async def whole() -> list[dict[str, str]] | None:
-        # Every process sends its spans when it likes: the tree is there when it has all its leaves and one root.
+        # Every process sends its spans when it likes. The tree is there when it has one root, both settlements, and an
+        # answer for every question: a leaf that is still missing leaves no orphan behind.
         mine = [span for span in watched.spans() if span["trace"] == trace_id]
         settled = [span for span in mine if span["service"] == "metering" and "CallFinished" in span["name"]]
         ids = {span["id"] for span in mine}
-        roots = [span for span in mine if span["parent"] not in ids]
-        return mine if len(settled) == 2 and [span["parent"] for span in roots] == [""] else None
+        roots = [span["parent"] for span in mine if span["parent"] not in ids]
+        asked = sorted(span["name"].removesuffix(" ask") for span in mine if span["name"].endswith(" ask"))
+        answered = sorted(span["name"].removesuffix(" answer") for span in mine if span["name"].endswith(" answer"))
+        return mine if len(settled) == 2 and roots == [""] and asked == answered else None
 
     spans = await eventually(whole)
     by_id = {span["id"]: span for span in spans}
