@@ -23,7 +23,7 @@ from nats.errors import Error as NatsError
 from shared import logs
 from shared.answering import MAX_IN_FLIGHT, Answering, Handler
 from shared.clock import Clock, SystemClock
-from shared.errors import Problem, invalid, unavailable
+from shared.errors import OmniError, Problem, invalid, unavailable
 from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox
 from shared.messages.base import Event, Part, Record, Request, Service
 from shared.permissions import inbox_prefix
@@ -32,6 +32,9 @@ from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
 
 DRAIN_S = 1.5
 CONTROL_WORKERS = 32
+# How long one replica may take over a repeatable request before another is asked, and the pause in between.
+REPEAT_AFTER_S = 1.0
+REPEAT_PAUSE_S = 0.05
 
 E = TypeVar("E", bound=Event)
 P = TypeVar("P", bound=Part)
@@ -162,18 +165,25 @@ class Bus:
 
     # -- asking ----------------------------------------------------------------------------------------------
 
-    async def request(self, message: Request, reply: type[P], *, timeout: float = 3.0) -> P:  # noqa: ASYNC109
+    async def request(
+        self,
+        message: Request,
+        reply: type[P],
+        *,
+        timeout: float = 3.0,  # noqa: ASYNC109
+        repeatable: bool = False,
+    ) -> P:
         """Ask the owner of ``message``.
 
         ``timeout``: seconds in all. A service that stays silent for ``shared.inbox.SILENCE_S`` is given up earlier.
+        ``repeatable``: the request changes nothing, so a replica that dies over it is made up for by asking again.
         Raises OmniError: the owner's problem, or ``unavailable`` when nobody answers (the outcome is then unknown).
         """
         with self.telemetry.span(f"{type(message).__name__} ask"):
             body = message.model_dump_json().encode()
             if len(body) > self.client.max_payload:
                 raise invalid("The request is larger than the message bus takes; shorten it.")
-            headers = _headers() | {UNTIL: f"{self._clock.now().timestamp() + min(timeout, PATIENCE_S):.3f}"}
-            answer = await self._inbox.ask(self.client, message.address(), body, headers, timeout)
+            answer = await self._ask(message.address(), body, timeout, repeatable=repeatable)
         if answer.headers and PROBLEM in answer.headers:
             raise Problem.model_validate_json(answer.data).error()
         try:
@@ -181,6 +191,19 @@ class Bus:
         except pydantic.ValidationError as error:
             self._log.error("answer does not match its contract", subject=message.subject, count=error.error_count())
             raise unavailable("Another part of the system answered in an unknown form.") from None
+
+    async def _ask(self, subject: str, body: bytes, timeout: float, *, repeatable: bool) -> Msg:  # noqa: ASYNC109
+        until = self._clock.monotonic() + timeout
+        while True:
+            left = until - self._clock.monotonic()
+            patience = min(left, REPEAT_AFTER_S) if repeatable else left
+            headers = _headers() | {UNTIL: f"{self._clock.now().timestamp() + min(patience, PATIENCE_S):.3f}"}
+            try:
+                return await self._inbox.ask(self.client, subject, body, headers, patience)
+            except OmniError:
+                if not repeatable or until - self._clock.monotonic() < REPEAT_PAUSE_S:
+                    raise
+                await asyncio.sleep(REPEAT_PAUSE_S)
 
     async def announce(self, event: Event) -> None:
         """Tell every listening replica; nobody may be listening. Raises OmniError ``unavailable``."""

@@ -1,8 +1,14 @@
-"""PostgreSQL for a service: one login role, one schema (the role's ``search_path``), one engine."""
+"""PostgreSQL for a service: one login role, one schema (the role's ``search_path``), one engine.
+
+Every connection says whose rows it may touch, in the setting ``omnipost.workspace``: a workspace's id, or
+``EVERY_WORKSPACE`` for work that belongs to none. Row-level security holds it to that, and without the setting it sees
+nothing (``docs/decisions/0007-row-level-security.md``).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import psycopg
 from psycopg import AsyncConnection
@@ -18,6 +24,9 @@ CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 3
 # A transaction of ``session`` in all: a database that hangs is a database that is away.
 SESSION_TIMEOUT_S = 5
+EVERY_WORKSPACE: Literal["*"] = "*"
+Scope = int | Literal["*"]
+_SCOPE = text("SELECT set_config('omnipost.workspace', :scope, true)")
 _OPTIONS = "-c statement_timeout=4000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000"
 
 
@@ -37,8 +46,8 @@ class Database:
         )
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed at the end, rolled back by an exception.
+    async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
+        """A transaction on the rows of ``scope``: committed at the end, rolled back by an exception.
 
         Raises OmniError ``unavailable`` when the database cannot be reached or does not answer in time.
         """
@@ -48,6 +57,7 @@ class Database:
                 AsyncSession(self._engine, expire_on_commit=False) as session,
                 session.begin(),
             ):
+                await (await session.connection()).execute(_SCOPE, {"scope": str(scope)})
                 yield session
         except (TimeoutError, PoolTimeoutError) as error:
             raise unavailable("The database does not answer; try again shortly.") from error
@@ -56,9 +66,12 @@ class Database:
                 raise unavailable("The database cannot be reached; try again shortly.") from error
             raise
 
-    async def connect(self) -> AsyncConnection[tuple[object, ...]]:
-        """A connection of its own, outside the pool. Raises psycopg.OperationalError."""
-        return await AsyncConnection.connect(self._url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True)
+    async def connect(self, scope: Scope) -> AsyncConnection[tuple[object, ...]]:
+        """A connection of its own on the rows of ``scope``, outside the pool. Raises psycopg.OperationalError."""
+        options = f"-c omnipost.workspace={scope}"
+        return await AsyncConnection.connect(
+            self._url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True, options=options
+        )
 
     async def wait_for_schema(self, version: str, *, timeout_s: float = 60.0) -> None:
         """Return once the migrations have reached ``version`` (or are past it). Raises OmniError ``unavailable``."""

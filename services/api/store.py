@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, or_, select, update
 
 from services.api.domain.access import Principal, Role
-from shared.db import Database
+from shared.db import EVERY_WORKSPACE, Database
 from shared.errors import Code, OmniError
 
 
@@ -55,7 +55,7 @@ class Store:
 
     async def ping(self) -> None:
         """Raises OmniError ``unavailable`` unless the database answers."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             await session.exec(select(1))
 
     async def principal(self, token_hash: bytes, now: datetime) -> Principal | None:
@@ -65,19 +65,19 @@ class Store:
             col(TokenRow.revoked_at).is_(None),
             or_(col(TokenRow.expires_at).is_(None), col(TokenRow.expires_at) > now),
         )
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             row = (await session.exec(query)).first()
         return Principal(Role(row.role), row.workspace_id) if row else None
 
     async def put_token(self, row: TokenRow) -> None:
         """Insert a token, or replace the one with the same id."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             await session.merge(row)
 
     async def tokens(self, workspace_id: int) -> list[TokenRow]:
         """The workspace's tokens, newest first."""
         query = select(TokenRow).where(TokenRow.workspace_id == workspace_id).order_by(col(TokenRow.created_at).desc())
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return list((await session.exec(query)).all())
 
     async def revoke_token(self, token_id: UUID, workspace_id: int | None, now: datetime) -> bool:
@@ -85,7 +85,7 @@ class Store:
         query = update(TokenRow).where(col(TokenRow.id) == token_id, col(TokenRow.workspace_id).is_not(None))
         if workspace_id is not None:
             query = query.where(col(TokenRow.workspace_id) == workspace_id)
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             result = await session.exec(query.values(revoked_at=now))
         return bool(result.rowcount)
 
@@ -93,7 +93,7 @@ class Store:
         """Insert a workspace and return its id (None: the next free one). Raises OmniError ``conflict``."""
         given = {} if workspace_id is None else {"id": workspace_id}
         statement = insert(WorkspaceRow).values(**given, name=name, created_at=now).on_conflict_do_nothing()
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             for _ in range(1 if given else MAX_DRAWS):
                 # An id that somebody has chosen is skipped: every try draws the next one.
                 created: int | None = (await session.exec(statement.returning(col(WorkspaceRow.id)))).scalar()
@@ -104,26 +104,26 @@ class Store:
     async def ensure_workspace(self, workspace_id: int, name: str, now: datetime) -> None:
         """Insert a workspace unless it exists."""
         statement = insert(WorkspaceRow).values(id=workspace_id, name=name, created_at=now).on_conflict_do_nothing()
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             await session.exec(statement)
 
     async def unseeded(self) -> list[int]:
         """Ids of workspaces that have no default aliases yet."""
         query = select(WorkspaceRow.id).where(col(WorkspaceRow.seeded_at).is_(None))
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return [workspace_id for workspace_id in (await session.exec(query)).all() if workspace_id is not None]
 
     async def workspaces(self) -> list[WorkspaceRow]:
         """Every workspace, by id."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return list((await session.exec(select(WorkspaceRow).order_by(col(WorkspaceRow.id)))).all())
 
     async def has_workspace(self, workspace_id: int) -> bool:
         """Whether the workspace exists."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return await session.get(WorkspaceRow, workspace_id) is not None
 
     async def seeded(self, workspace_id: int, now: datetime) -> None:
         """Note that the workspace has its default aliases."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             await session.exec(update(WorkspaceRow).where(col(WorkspaceRow.id) == workspace_id).values(seeded_at=now))

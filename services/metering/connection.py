@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from shared import logs
-from shared.db import Database
+from shared.db import EVERY_WORKSPACE, Database
 from shared.errors import OmniError, unavailable
 
 Raw = AsyncConnection[tuple[object, ...]]
@@ -81,7 +81,7 @@ class Connection:
     async def _open(self) -> Raw:
         if self._raw is None or self._raw.closed:
             self._raw = None
-            raw = await self._database.connect()
+            raw = await self._database.connect(EVERY_WORKSPACE)
             try:
                 await raw.execute(_SESSION)
             except BaseException:

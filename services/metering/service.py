@@ -13,9 +13,10 @@ from services.metering.ledger import Ledger
 from services.metering.store import CallFilter, Store
 from shared.clock import Clock, month_of
 from shared.errors import invalid
-from shared.messages.base import Done, Service
+from shared.messages.base import Service
 from shared.messages.health import PingMeteringV1, ReadyV1
 from shared.messages.metering import (
+    BlockedV1,
     BlockKeyV1,
     BudgetsV1,
     BudgetV1,
@@ -55,11 +56,10 @@ class MeteringService:
         account = await self._store.set_key_budget(workspace_id, key_id, caps, now)
         return published.budget(account, month_of(now).date())
 
-    async def block_key(self, request: BlockKeyV1) -> Done:
+    async def block_key(self, request: BlockKeyV1) -> BlockedV1:
         """Refuse every reservation for this key from now on; committed before the answer."""
         workspace_id, key_id = _key(request.workspace_id, request.key_id)
-        await self._store.block_key(workspace_id, key_id, self._clock.now())
-        return Done()
+        return BlockedV1(held=await self._store.block_key(workspace_id, key_id, self._clock.now()))
 
     async def list_budgets(self, request: ListBudgetsV1) -> BudgetsV1:
         """A workspace's budgets: its own first, then its keys' in order of creation."""

@@ -13,7 +13,7 @@ from services.metering.domain.ledger import Account, Amounts, Caps
 from services.metering.domain.usage import COUNTERS, Counters
 from services.metering.postings import CALL_COLUMNS
 from shared.clock import month_of
-from shared.db import Database
+from shared.db import EVERY_WORKSPACE, Database
 from shared.messages.metering import Unit
 
 GroupBy = Literal["provider", "alias", "model", "key", "day"]
@@ -46,6 +46,9 @@ _BLOCK = text("""
     ON CONFLICT (workspace_id, scope, key_id) DO UPDATE SET
         blocked_at = coalesce(b.blocked_at, excluded.blocked_at), updated_at = excluded.updated_at
 """)
+_HELD = text(
+    "SELECT count(*) FROM reservations WHERE state = 'held' AND workspace_id = :workspace_id AND key_id = :key_id"
+)
 _GROUPS: Mapping[GroupBy | None, str] = {
     None: "NULL::text",
     "provider": "provider",
@@ -103,7 +106,7 @@ class Store:
 
     async def ping(self) -> None:
         """Return when the database answers."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             await (await session.connection()).execute(text("SELECT 1"))
 
     async def budgets(self, workspace_id: int, period: date) -> list[Account]:
@@ -118,24 +121,30 @@ class Store:
         key = {"workspace_id": workspace_id, "key_id": key_id}
         new = {unit: caps.get(unit) for unit in ("usd_micros", "tokens", "requests")}
         sets = {f"sets_{unit}": unit in caps for unit in new}
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             connection = await session.connection()
             await connection.execute(_SET_BUDGET, key | new | sets | {"now": now})
             result = await connection.execute(_BUDGET_OF_KEY, key | {"period": month_of(now).date()})
             return _account(dict(result.mappings().one()))
 
-    async def block_key(self, workspace_id: int, key_id: UUID, now: datetime) -> None:
-        """Block for good; committed when this returns. Waits for the reservations that hold the row."""
-        async with self._database.session() as session:
-            parameters = {"workspace_id": workspace_id, "key_id": key_id, "now": now}
-            await (await session.connection()).execute(_BLOCK, parameters)
+    async def block_key(self, workspace_id: int, key_id: UUID, now: datetime) -> int:
+        """Block for good; committed when this returns. Waits for the reservations that hold the row.
+
+        Returns how many of those granted before are still held.
+        """
+        key = {"workspace_id": workspace_id, "key_id": key_id}
+        async with self._database.session(EVERY_WORKSPACE) as session:
+            connection = await session.connection()
+            await connection.execute(_BLOCK, key | {"now": now})
+            # A statement of its own: its snapshot is younger than the row lock, so no grant escapes it.
+            return int((await connection.execute(_HELD, key)).scalar_one())
 
     async def usage(
         self, workspace_id: int, since: datetime | None, until: datetime | None, group_by: GroupBy | None
     ) -> list[tuple[str | None, Counters]]:
         """Sums of the hours in [``since``, ``until``), biggest cost first; one nameless group without ``group_by``."""
         parameters = {"workspace_id": workspace_id, "since": since, "until": until}
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             result = await (await session.connection()).execute(_USAGE[group_by], parameters)
             return [(row[0], Counters(*row[1:])) for row in result]
 
@@ -149,7 +158,7 @@ class Store:
         return await self._rows(text(statement), parameters | {"limit": limit})
 
     async def _rows(self, statement: Any, parameters: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:  # noqa: ANN401 - a text clause, which SQLModel does not re-export
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             result = await (await session.connection()).execute(statement, parameters)
             return [dict(row) for row in result.mappings()]
 

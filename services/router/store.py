@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, col, select
 
-from shared.db import Database
+from shared.db import EVERY_WORKSPACE, Database
 from shared.errors import Code, OmniError
 
 
@@ -62,26 +62,26 @@ class Store:
 
     async def providers(self) -> list[ProviderRow]:
         """The whole catalogue, by id."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return list((await session.exec(select(ProviderRow).order_by(ProviderRow.id))).all())
 
     async def add_missing_providers(self, rows: list[ProviderRow]) -> None:
         """Insert the rows whose id is not taken yet."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             values = [row.model_dump() for row in rows]
             await session.exec(insert(ProviderRow).values(values).on_conflict_do_nothing())
 
     async def add_provider(self, row: ProviderRow) -> None:
         """Insert one row. Raises OmniError ``conflict`` when its id is taken."""
         try:
-            async with self._database.session() as session:
+            async with self._database.session(EVERY_WORKSPACE) as session:
                 session.add(row)
         except IntegrityError:
             raise OmniError(Code.CONFLICT, "A provider with this id exists; change it with PUT.") from None
 
     async def change_provider(self, provider_id: str, change: Callable[[ProviderRow], None]) -> ProviderRow | None:
         """Apply ``change`` to a provider while nobody else can; None when there is none."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             row = await session.get(ProviderRow, provider_id, with_for_update=True)
             if row is not None:
                 change(row)
@@ -95,12 +95,12 @@ class Store:
             .where(AliasRow.workspace_id == workspace_id, col(AliasRow.deactivated_at).is_(None))
             .order_by(AliasRow.alias_name)
         )
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             return list((await session.exec(query)).all())
 
     async def alias(self, alias_id: UUID, workspace_id: int | None) -> AliasRow | None:
         """One active alias; of any workspace when ``workspace_id`` is None."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             row = await session.get(AliasRow, alias_id)
         if row is None or row.deactivated_at is not None:
             return None
@@ -109,7 +109,7 @@ class Store:
     async def add_alias(self, row: AliasRow) -> None:
         """Insert an alias. Raises OmniError ``conflict`` when the workspace has an active one of that name."""
         with _name_taken(row.alias_name):
-            async with self._database.session() as session:
+            async with self._database.session(EVERY_WORKSPACE) as session:
                 session.add(row)
 
     async def change_alias(
@@ -120,7 +120,7 @@ class Store:
         Raises OmniError ``conflict`` when its new name is taken.
         """
         with _name_taken(None):
-            async with self._database.session() as session:
+            async with self._database.session(EVERY_WORKSPACE) as session:
                 row = await session.get(AliasRow, alias_id, with_for_update=True)
                 if row is None or row.deactivated_at is not None or row.workspace_id != workspace_id:
                     return None
@@ -130,7 +130,7 @@ class Store:
 
     async def add_missing_aliases(self, rows: list[AliasRow]) -> None:
         """Insert default aliases whose name never was a default of the workspace and is not in use."""
-        async with self._database.session() as session:
+        async with self._database.session(EVERY_WORKSPACE) as session:
             values = [row.model_dump() for row in rows]
             await session.exec(insert(AliasRow).values(values).on_conflict_do_nothing())
 

@@ -11,6 +11,7 @@ from services.vault.domain.keys import Key
 from services.vault.store import Dek, Store
 from shared import logs
 from shared.clock import Clock
+from shared.db import EVERY_WORKSPACE
 from shared.errors import OmniError, unavailable
 from shared.sealing import CannotOpen
 
@@ -24,20 +25,20 @@ class Keyring:
 
     async def check_kek(self) -> None:
         """Raises OmniError ``unavailable`` when stored keys exist but none of them is under the KEK in use."""
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(EVERY_WORKSPACE) as rows:
             known = await rows.kek_ids()
         if known and self._kek.id not in known:
             raise unavailable("AI_ENCRYPTION_KEY is not the one the stored keys are encrypted with; restore it.")
 
     async def dek_for(self, workspace_id: int) -> Dek:
         """The workspace's active DEK; the first key of a workspace makes one, however many come at once."""
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(workspace_id) as rows:
             found = await rows.active_dek(workspace_id)
         if found:
             return found
         place = DekPlace(workspace_id, uuid4(), self._kek.id)
         made = Dek(place, await self._kek.wrap(secrets.token_bytes(envelope.KEY_BYTES), place))
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(workspace_id) as rows:
             await rows.add_dek(made, self._clock.now())
             return await rows.active_dek(workspace_id) or made
 

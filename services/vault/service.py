@@ -13,10 +13,11 @@ from services.vault.store import Dek, Rows, Store
 from shared import logs, sealing
 from shared.bus import Bus
 from shared.clock import Clock
+from shared.db import EVERY_WORKSPACE
 from shared.errors import Code, OmniError, invalid, not_found, unavailable
 from shared.messages.base import Done, Service
 from shared.messages.health import PingVaultV1, ReadyV1
-from shared.messages.metering import BlockKeyV1
+from shared.messages.metering import BlockedV1, BlockKeyV1
 from shared.messages.vault import (
     CreateKeyV1,
     GetKeyV1,
@@ -62,7 +63,7 @@ class VaultService:
         secret = self._received(request.sealed, info)
         dek = await self._keyring.dek_for(request.workspace_id)
         key = await self._keyring.encrypt(self._new(request, key_id, mask(secret), dek), dek, secret.encode())
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             added = await rows.add(key)
         if not added:
             key = await self._repeated(key, secret.encode())
@@ -74,13 +75,14 @@ class VaultService:
         keys.check_workspace(request.workspace_id)
         for provider in request.providers or ():
             keys.check_text("provider", provider)
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             found = await rows.keys(request.workspace_id, request.providers)
         return KeysV1(items=tuple(key.public() for key in found))
 
     async def get(self, request: GetKeyV1) -> KeyV1:
         """One key; of any workspace when ``workspace_id`` is None."""
-        async with self._store.transaction() as rows:
+        scope = EVERY_WORKSPACE if request.workspace_id is None else request.workspace_id
+        async with self._store.transaction(scope) as rows:
             key = await self._load(rows, request.workspace_id, request.key_id)
         return key.public()
 
@@ -93,7 +95,7 @@ class VaultService:
         if request.sealed is not None and request.host is not None:
             key = await self._replace_secret(request, request.sealed, request.host)
         else:
-            async with self._store.transaction() as rows:
+            async with self._store.transaction(request.workspace_id) as rows:
                 key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
                 key = keys.changed(key, request.label, request.scopes, self._clock.now())
                 await rows.save(key)
@@ -102,11 +104,11 @@ class VaultService:
 
     async def revoke(self, request: RevokeKeyV1) -> Done:
         """Block at metering, then destroy the ciphertext: no call starts with the key once this has answered."""
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             key = await self._load(rows, request.workspace_id, request.key_id)
         if not key.revoked:
             await self._block(key)
-            async with self._store.transaction() as rows:
+            async with self._store.transaction(request.workspace_id) as rows:
                 key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
                 key = keys.revoked(key, self._clock.now())
                 await rows.save(key)
@@ -117,7 +119,7 @@ class VaultService:
         """Write down whether the provider accepts this version of the key."""
         if request.reason is not None:
             keys.check_text("reason", request.reason)
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             before = await self._load(rows, request.workspace_id, request.key_id, lock=True)
             key = keys.judged(before, request.version, request.status, request.reason, self._clock.now())
             if key != before:
@@ -129,7 +131,7 @@ class VaultService:
     async def lease(self, request: LeaseKeyV1) -> LeaseV1:
         """The key, sealed to the asking router process for 30 seconds."""
         reader = _reader(request.public_key)
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             found = await rows.key_with_dek(request.workspace_id, keys.parse_key_id(request.key_id))
         if found is None:
             raise not_found("key", key_id=request.key_id)
@@ -160,7 +162,7 @@ class VaultService:
         )
 
     async def _repeated(self, asked: Key, secret: bytes) -> Key:
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(asked.workspace_id) as rows:
             found = await rows.key_with_dek(asked.workspace_id, asked.id)
         if found is None or not keys.same_request(found[0], asked):
             raise _taken()
@@ -170,14 +172,14 @@ class VaultService:
 
     async def _replace_secret(self, request: UpdateKeyV1, sealed: str, host: str) -> Key:
         keys.check_text("host", host)
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             known = await self._load(rows, request.workspace_id, request.key_id)
         info = sealing.key_info(
             workspace_id=request.workspace_id, key_id=request.key_id, provider=known.provider, host=host
         )
         secret = self._received(sealed, info)
         dek = await self._keyring.dek_for(request.workspace_id)
-        async with self._store.transaction() as rows:
+        async with self._store.transaction(request.workspace_id) as rows:
             now = self._clock.now()
             key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
             key = keys.changed(key, request.label, request.scopes, now)
@@ -230,7 +232,7 @@ class VaultService:
     async def _block(self, key: Key) -> None:
         try:
             block = BlockKeyV1(workspace_id=key.workspace_id, key_id=str(key.id))
-            await self._bus.request(block, Done, timeout=BLOCK_TIMEOUT_S)
+            await self._bus.request(block, BlockedV1, timeout=BLOCK_TIMEOUT_S)
         except OmniError as error:
             self._log.warning("metering did not block a key", key_id=str(key.id), code=error.code)
             detail = "The key is not revoked, but it may be blocked already; repeat the request to complete it."

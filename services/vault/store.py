@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.vault.domain.envelope import DekPlace
 from services.vault.domain.keys import Key
-from shared.db import Database
+from shared.db import Database, Scope
 from shared.messages.vocabulary import KeyStatus, Modality
 
 
@@ -132,9 +132,12 @@ class Store:
         self._database = database
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Rows]:
-        """Committed at the end, rolled back by an exception. Raises OmniError ``unavailable``."""
-        async with self._database.session() as session:
+    async def transaction(self, scope: Scope) -> AsyncIterator[Rows]:
+        """On the rows of ``scope``: committed at the end, rolled back by an exception.
+
+        Raises OmniError ``unavailable``.
+        """
+        async with self._database.session(scope) as session:
             yield Rows(session)
 
 

@@ -1,13 +1,13 @@
 """Every published contract. Services share these classes and nothing else."""
 
-from shared.messages import catalogue, health, metering, router, vault
+from shared.messages import catalogue, custody, health, metering, router, vault
 from shared.messages.base import Event, Message, Record, Request
 
 ALL: tuple[type[Message], ...] = tuple(
     sorted(
         (
             item
-            for module in (catalogue, health, metering, router, vault)
+            for module in (catalogue, custody, health, metering, router, vault)
             for item in vars(module).values()
             if isinstance(item, type)
             and issubclass(item, Message)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shared.messages.base import Done, Part, Request, Service
+from shared.messages.base import Part, Request, Service
 from shared.messages.vocabulary import Billing, Outcome
 from shared.money import format_usd
 
@@ -94,13 +94,19 @@ class ListBudgetsV1(Request):
     workspace_id: int
 
 
+class BlockedV1(Part):
+    """The key is blocked (committed). ``held``: reservations granted before that which have not ended yet."""
+
+    held: int
+
+
 class BlockKeyV1(Request):
     """No reservation for this key is granted after the answer. Idempotent; there is no unblock."""
 
     subject: ClassVar[str] = "ai.metering.keys.block.v1"
     owner: ClassVar[Service] = Service.METERING
     callers: ClassVar[tuple[Service, ...]] = (Service.VAULT,)
-    reply: ClassVar[type[Part]] = Done
+    reply: ClassVar[type[Part]] = BlockedV1
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
 
     workspace_id: int

@@ -128,7 +128,7 @@ class VerifyKeyV1(Request):
     max_replies: ClassVar[int] = 20
     subject: ClassVar[str] = "ai.router.keys.verify.v1"
     owner: ClassVar[Service] = Service.ROUTER
-    callers: ClassVar[tuple[Service, ...]] = _API
+    callers: ClassVar[tuple[Service, ...]] = (Service.API, Service.VAULT)
     reply: ClassVar[type[Part]] = VerdictV1
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
 

@@ -1,15 +1,27 @@
 """Contracts of the vault: stored keys, leases, and the news that a key has changed."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.messages.base import Done, Event, Part, Request, Service
+from shared.messages.custody import ActorV1
 from shared.messages.vocabulary import KeyStatus, Modality
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 _API, _ROUTER = (Service.API,), (Service.ROUTER,)
+
+
+class RestrictionsV1(Part):
+    """Where a key may be used besides its scopes; None does not restrict.
+
+    ``models``: model ids, a trailing ``*`` stands for any ending. ``regions``: regions of providers as the catalogue
+    names them (``eu``, ``us``, ``cn`` …); a provider of unknown region is outside of every one.
+    """
+
+    models: frozenset[str] | None = Field(default=None, max_length=100)
+    regions: frozenset[str] | None = Field(default=None, max_length=20)
 
 
 class KeyV1(Part):
@@ -21,6 +33,7 @@ class KeyV1(Part):
     label: str
     masked_key: str
     scopes: frozenset[Modality]
+    restrictions: RestrictionsV1 = RestrictionsV1()
     status: KeyStatus
     status_reason: str | None = None
     host: str
@@ -58,7 +71,9 @@ class CreateKeyV1(Request):
     host: str
     label: str
     scopes: frozenset[Modality]
+    restrictions: RestrictionsV1 = RestrictionsV1()
     sealed: str = Field(repr=False)
+    actor: ActorV1 | None = None
 
 
 class ListKeysV1(Request):
@@ -88,7 +103,7 @@ class GetKeyV1(Request):
 
 
 class UpdateKeyV1(Request):
-    """Change a key's label or scopes, or replace the secret (``sealed`` and ``host`` together).
+    """Change a key's label, scopes or restrictions, or replace the secret (``sealed`` and ``host`` together).
 
     A replaced secret raises ``version`` and sets the status to ``unverified``. None leaves a field alone.
     Problems: ``not_found``, ``conflict`` (revoked).
@@ -104,12 +119,19 @@ class UpdateKeyV1(Request):
     key_id: str
     label: str | None = None
     scopes: frozenset[Modality] | None = None
+    restrictions: RestrictionsV1 | None = None
     host: str | None = None
     sealed: str | None = Field(default=None, repr=False)
+    actor: ActorV1 | None = None
 
 
 class RevokeKeyV1(Request):
-    """Revoke for good: metering blocks the key first (committed), then the ciphertext is destroyed. Idempotent."""
+    """Revoke for good: no call starts with the key, and none is running any more, once this has answered. Idempotent.
+
+    Metering blocks the key first (committed), then the ciphertext is destroyed and the routers cut what is running.
+    """
+
+    max_replies: ClassVar[int] = 20
 
     subject: ClassVar[str] = "ai.vault.keys.revoke.v1"
     owner: ClassVar[Service] = Service.VAULT
@@ -119,6 +141,7 @@ class RevokeKeyV1(Request):
 
     workspace_id: int
     key_id: str
+    actor: ActorV1 | None = None
 
 
 class RecordVerdictV1(Request):
@@ -140,6 +163,7 @@ class RecordVerdictV1(Request):
     version: int
     status: KeyStatus
     reason: str | None = None
+    source: Literal["check", "traffic"] = "check"
 
 
 class LeaseV1(Part):
@@ -163,9 +187,10 @@ class LeaseV1(Part):
 class LeaseKeyV1(Request):
     """Lease a key to the asking router process.
 
-    The vault checks workspace, status, host and, unless ``verifying``, that ``scope`` is allowed.
-    ``public_key``: base64 of the router's raw X25519 public key.
-    Problems: ``not_found``, ``missing_key`` (revoked or invalid), ``unsupported_scope``, ``conflict`` (host changed).
+    The vault checks workspace, status, host and, unless ``verifying``, that ``scope`` and the key's restrictions allow
+    ``model`` in ``region``. ``public_key``: base64 of the router's raw X25519 public key.
+    Problems: ``not_found``, ``missing_key`` (revoked or invalid), ``unsupported_scope`` (``extra`` says which of
+    ``scope``, ``model``, ``region`` is refused), ``conflict`` (host changed), ``unavailable`` (KEK or database away).
     """
 
     subject: ClassVar[str] = "ai.vault.lease.v1"
@@ -174,7 +199,7 @@ class LeaseKeyV1(Request):
     reply: ClassVar[type[Part]] = LeaseV1
     example: ClassVar[dict[str, Any]] = {
         "router_id": "router-1", "public_key": "cHVibGlj", "workspace_id": 1, "key_id": KEY_ID,
-        "host": "api.openai.com", "scope": "text",
+        "host": "api.openai.com", "scope": "text", "model": "gpt-4o-mini", "region": "us",
     }  # fmt: skip
 
     router_id: str
@@ -183,6 +208,8 @@ class LeaseKeyV1(Request):
     key_id: str
     host: str
     scope: Modality
+    model: str | None = None
+    region: str | None = None
     verifying: bool = False
 
 

@@ -72,6 +72,7 @@ class Outcome(StrEnum):
     CONTENT_POLICY = "content_policy"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     UNKNOWN = "unknown"
+    KEY_REVOKED = "key_revoked"
     # Not called:
     MISSING_KEY = "missing_key"
     UNSUPPORTED_SCOPE = "unsupported_scope"

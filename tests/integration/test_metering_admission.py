@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from shared.errors import Code, OmniError
-from shared.messages.base import Done
 from shared.messages.health import PingMeteringV1, ReadyV1
 from shared.messages.metering import (
+    BlockedV1,
     BlockKeyV1,
     Refusal,
 )
@@ -72,7 +72,7 @@ async def test_a_blocked_or_unknown_key_gets_nothing(world: World, workspace: in
     assert (await world.reserve(workspace + 1, key)).refusal is Refusal.KEY_BLOCKED
     unheard = str(uuid4())
     for blocked in (key, key, unheard):
-        await world.vault.request(BlockKeyV1(workspace_id=workspace, key_id=blocked), Done)
+        await world.vault.request(BlockKeyV1(workspace_id=workspace, key_id=blocked), BlockedV1)
         assert (await world.reserve(workspace, blocked)).refusal is Refusal.KEY_BLOCKED
     assert (await world.set_caps(workspace, key, requests=100)).blocked
     assert (await world.reserve(workspace, key)).refusal is Refusal.KEY_BLOCKED
@@ -82,7 +82,7 @@ async def test_no_grant_is_committed_after_the_block_has_answered(world: World, 
     key = await world.key(workspace)
     await world.reserve(workspace, key)
     answers = [asyncio.ensure_future(world.reserve(workspace, key)) for _ in range(300)]
-    await world.vault.request(BlockKeyV1(workspace_id=workspace, key_id=key), Done)
+    await world.vault.request(BlockKeyV1(workspace_id=workspace, key_id=key), BlockedV1)
     count = "SELECT count(*) AS n FROM reservations WHERE workspace_id = %s"
     at_block = world.sql(count, workspace)[0]["n"]
     await asyncio.gather(*answers)

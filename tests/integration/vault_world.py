@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from shared import sealing
 from shared.bus import Bus
 from shared.errors import OmniError
-from shared.messages.base import Done, Service
+from shared.messages.base import Service
 from shared.messages.health import PingVaultV1, ReadyV1
-from shared.messages.metering import BlockKeyV1
+from shared.messages.metering import BlockedV1, BlockKeyV1
 from shared.messages.vault import CreateKeyV1, KeyChangedV1, KeyV1, LeaseKeyV1, LeaseV1
 from shared.messages.vocabulary import Modality
 from shared.schemas import service_url
@@ -148,11 +148,11 @@ async def ready(world: World, timeout_s: float = 30) -> None:
 
 
 def _stand_in(world: World) -> None:
-    async def block(request: BlockKeyV1) -> Done:
+    async def block(request: BlockKeyV1) -> BlockedV1:
         if world.metering_away:
             await asyncio.sleep(60)  # never answers: the asker gives up first
         world.blocked.append(request.key_id)
-        return Done()
+        return BlockedV1(held=0)
 
     world.metering.answer_call(BlockKeyV1, block)
     world.router.listen(KeyChangedV1, world.news.put)

@@ -82,6 +82,7 @@ _POLICY: Mapping[Outcome, Step] = {
     Outcome.QUOTA_EXHAUSTED: Step.NEXT_KEY,
     Outcome.INVALID_KEY: Step.NEXT_KEY,
     Outcome.MISSING_KEY: Step.NEXT_KEY,
+    Outcome.KEY_REVOKED: Step.NEXT_KEY,
     Outcome.UNSUPPORTED_SCOPE: Step.NEXT_KEY,
     Outcome.BUDGET_EXCEEDED: Step.NEXT_KEY,
     Outcome.UNSUPPORTED_OPTION: Step.NEXT_TARGET,

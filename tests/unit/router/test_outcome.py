@@ -54,7 +54,8 @@ def test_every_status_has_an_outcome_that_is_no_success() -> None:
         (Step.STOP, {Outcome.CONTENT_POLICY, Outcome.SUCCESS}),
         (
             Step.NEXT_KEY,
-            {Outcome.INVALID_KEY, Outcome.QUOTA_EXHAUSTED, Outcome.MISSING_KEY, Outcome.UNSUPPORTED_SCOPE,
+            {Outcome.INVALID_KEY, Outcome.QUOTA_EXHAUSTED, Outcome.MISSING_KEY,
+                    Outcome.KEY_REVOKED, Outcome.UNSUPPORTED_SCOPE,
              Outcome.BUDGET_EXCEEDED, Outcome.RATE_LIMITED},
         ),
     ],
