@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults bench lock clean
+.PHONY: help run test check faults rotate-kek verify-audit bench lock clean
 SHELL := /bin/sh
 # Compiled bytecode is what makes later starts fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,6 +37,12 @@ check: ## linters, types, architecture; changes nothing
 faults: ## kill -9, outages, restarts [ONLY=…] [FULL=1]
 	$(INSTALL_DEV)
 	@FULL=$(FULL) $(BIN)/python -m deploy.local.faults $(ONLY)
+
+rotate-kek: ## give the running stack a fresh key-encryption key, online
+	@$(INSTALL_RUN) deploy.local.rotate_kek
+
+verify-audit: ## recompute the hash chains of the key audit of the running stack [WORKSPACE=…]
+	@$(INSTALL_RUN) deploy.local.verify_audit $(WORKSPACE)
 
 bench: ## CPU per call, calls per second, added latency [FULL=1]
 	$(INSTALL_DEV) bench $(if $(FULL),--full)

@@ -1,4 +1,4 @@
-"""``make bench``: CPU per call by service, calls per second, and what the stack adds to a direct call.
+"""``make bench``: CPU per call by service, calls and leases per second, and what the stack adds to a direct call.
 
 Everything is on that is on by default: authentication, budgets (the key has a cap in all three units), metering.
 Figures depend on the machine; ratios are against the static provider called directly in the same run.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.leases import leases
 from bench.load import Target, closed_loop, paired, percentile
 from bench.processes import cpu_s, rss_mb
 from shared.testing.stack import Stack
@@ -91,6 +92,7 @@ async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
     idle = rss_mb(stack)
     await throughput(stack, through, 5000 if full else 1000)
     await added_latency([direct, through], 1000 if full else 250)
+    await leases(stack, 5000 if full else 1000)
     used = rss_mb(stack)
     split = " ".join(f"{part}={size:.0f}" for part, size in used.items())
     print(f"stack_rss_mb={sum(used.values()):.0f} idle_rss_mb={sum(idle.values()):.0f} {split}")

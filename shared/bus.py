@@ -16,6 +16,7 @@ from typing import TypeVar
 import pydantic
 from faststream import StreamMessage
 from faststream.nats import NatsBroker
+from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -63,7 +64,7 @@ class Bus:
         seed = settings.nats_nkey_seed_file
         self._broker = NatsBroker(
             settings.nats_url,
-            nkeys_seed_str=read_secret(seed) if seed else None,
+            security=NatsNKey.from_seed(read_secret(seed)) if seed else None,
             inbox_prefix=inbox_prefix(service),
             name=f"omnipost-{service}",
             max_reconnect_attempts=-1,
@@ -74,10 +75,11 @@ class Bus:
             apply_types=False,
             logger=None,
             closed_cb=self._closed,
-            reconnected_cb=self._connected,
+            reconnected_cb=self._reconnected,
             error_cb=self._failed,
         )
         self._client: Client | None = None
+        self._on_reconnected: list[Callable[[], None]] = []
         self._connected_at = 0.0
         self.connections = 0
 
@@ -154,6 +156,10 @@ class Bus:
                 self._log.warning("event ignored: it does not match its contract", subject=event.subject)
 
         self._heard_events.append((event, hear))
+
+    def on_reconnected(self, act: Callable[[], None]) -> None:
+        """Call ``act`` whenever the connection is there again: events of the time between are lost."""
+        self._on_reconnected.append(act)
 
     async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
         if not subject:
@@ -233,6 +239,11 @@ class Bus:
     async def _connected(self) -> None:
         self._connected_at = self._clock.monotonic()
         self.connections += 1
+
+    async def _reconnected(self) -> None:
+        await self._connected()
+        for act in self._on_reconnected:
+            act()
 
     def give_up(self) -> None:
         """End the process: it can no longer do its work, and a fresh one may."""

@@ -69,6 +69,12 @@ def scope_refused(modality: str) -> str:
     return f"This key doesn't allow {modality}. Enable '{modality}' scope or pick another alias."
 
 
+def restriction_refused(restriction: str, value: str | None) -> str:
+    """The sentence for a key that is restricted (to ``model`` or ``region``) and does not allow ``value``."""
+    named = f"the {restriction} {value}" if value else f"an unknown {restriction}"
+    return f"This key doesn't allow {named}. Add it to the key's {restriction}s or pick another alias."
+
+
 class OmniError(Exception):
     """A failure with a stable code, a sentence for people and fields that help to act.
 

@@ -1,12 +1,15 @@
 """Structured logs by allow-list: a field that is not named here is not written.
 
 Third-party records keep their logger, level and *unformatted* template: their arguments and exception
-messages may hold anything, so they are dropped; an exception is reduced to its types and code places.
+messages may hold anything, so they are dropped; an exception is reduced to its types and code places. That holds for
+what Python itself would print, too: exceptions that nobody catches, and warnings.
 """
 
 import logging
 import sys
+import threading
 import traceback
+import warnings
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -16,7 +19,7 @@ ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "service", "logger", "error", "where", "code", "status", "outcome", "provider",
         "model", "alias_name", "workspace_id", "key_id", "call_id", "attempt_id", "trace_id", "subject", "latency_ms",
-        "count", "seconds", "port", "version", "reason", "delay_s", "stream", "attempt", "pid", "name",
+        "count", "seconds", "seq", "hash", "port", "version", "reason", "delay_s", "stream", "attempt", "pid", "name",
     }
 )  # fmt: skip
 
@@ -40,6 +43,10 @@ def configure(service: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Foreign()]
     root.setLevel(max(threshold, logging.WARNING))
+    sys.excepthook = lambda _, error, __: _last_words(error)
+    threading.excepthook = lambda failed: _last_words(failed.exc_value)
+    sys.unraisablehook = lambda failed: _last_words(failed.exc_value)
+    warnings.showwarning = lambda _, category, filename, lineno, *__: _warned(category, filename, lineno)
 
 
 def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are dynamic
@@ -61,6 +68,14 @@ def kinds(error: BaseException) -> str:
         names.append(type(seen).__name__)
         seen = seen.__cause__ or seen.__context__
     return " < ".join(names)
+
+
+def _last_words(error: BaseException | None) -> None:
+    get().error("an exception was not caught", exc=error)
+
+
+def _warned(category: type[Warning], filename: str, lineno: int) -> None:
+    get().warning("a warning", error=category.__name__, where=[f"{filename.rsplit('/', 2)[-1]}:{lineno}"])
 
 
 class _Foreign(logging.Handler):

@@ -20,12 +20,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from shared.db import sqlalchemy_url
+from shared.db import EVERY_WORKSPACE, sqlalchemy_url
 from shared.schemas import database_of, migrations_of, role_of, services
 from shared.settings import read_secret
 
 CONNECT_TIMEOUT_S = 10
 _LOCK = 0x0441_4D4E  # one number for all stacks: advisory locks are per database
+# How a migration marks a table whose rows are written once and for all: COMMENT ON TABLE … IS 'append-only'.
+_APPEND_ONLY = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = quote_ident(%s)::regnamespace AND obj_description(oid, 'pg_class') = 'append-only'
+"""
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -91,7 +96,9 @@ def _upgrade(url: str, service: str) -> None:
     config.set_main_option("script_location", str(migrations_of(service)).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     script = ScriptDirectory.from_config(config)
-    options = {"options": f"-csearch_path={service}", "connect_timeout": CONNECT_TIMEOUT_S}
+    # Forced policies hold the owner too, unless it is a superuser: a migration moves every workspace's rows.
+    scoped = f"-csearch_path={service} -comnipost.workspace={EVERY_WORKSPACE}"
+    options = {"options": scoped, "connect_timeout": CONNECT_TIMEOUT_S}
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool, hide_parameters=True, connect_args=options)
     with engine.connect() as connection, EnvironmentContext(config, script, fn=_steps_to_head(script)) as environment:
         environment.configure(connection=connection, version_table="alembic_version")
@@ -108,6 +115,14 @@ def _steps_to_head(script: ScriptDirectory) -> Callable[..., Any]:
 
 
 def _grant(connection: Connection, schema: str, role: str) -> None:
+    # One transaction, so that there is no moment in which a service may rewrite what only grows.
+    with connection.transaction():
+        _grant_everything(connection, schema, role)
+        for (table,) in connection.execute(_APPEND_ONLY, (schema,)).fetchall():
+            _run(connection, "REVOKE UPDATE, DELETE, TRUNCATE ON {}.{} FROM {}", schema, str(table), role)
+
+
+def _grant_everything(connection: Connection, schema: str, role: str) -> None:
     _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, role)
     tables, sequences = "SELECT, INSERT, UPDATE, DELETE ON", "USAGE ON"
     _run(connection, f"GRANT {tables} ALL TABLES IN SCHEMA {{}} TO {{}}", schema, role)

@@ -13,8 +13,8 @@ V = TypeVar("V")
 class Remembered(Generic[K, V]):
     """Values by key, each remembered for ``keep_s`` seconds, at most ``most`` of them.
 
-    ``load`` reads one; what it raises goes to everyone who waits for it and is not remembered. ``worth`` says which
-    values to remember at all.
+    ``load`` reads one; what it raises goes to everyone who waits for it and is not remembered. ``keep_s`` may differ
+    from value to value; one of 0 or less is not remembered. ``worth`` says which values to remember at all.
     """
 
     def __init__(
@@ -22,11 +22,12 @@ class Remembered(Generic[K, V]):
         load: Callable[[K], Awaitable[V]],
         clock: Clock,
         *,
-        keep_s: float,
+        keep_s: float | Callable[[V], float],
         most: int = 10_000,
         worth: Callable[[V], bool] = lambda _: True,
     ) -> None:
-        self._load, self._clock, self._keep_s, self._most, self._worth = load, clock, keep_s, most, worth
+        self._load, self._clock, self._most, self._worth = load, clock, most, worth
+        self._keep_s = keep_s
         self._known: dict[K, tuple[float, V]] = {}
         self._asking: dict[K, asyncio.Task[V]] = {}
 
@@ -46,10 +47,21 @@ class Remembered(Generic[K, V]):
         self._known.pop(key, None)
         self._asking.pop(key, None)
 
+    def forget_where(self, fits: Callable[[K], bool]) -> None:
+        """``forget`` for every key that ``fits``."""
+        for key in [key for key in (*self._known, *self._asking) if fits(key)]:
+            self.forget(key)
+
     def forget_all(self) -> None:
         """Drop everything."""
         self._known.clear()
         self._asking.clear()
+
+    def drop_expired(self) -> None:
+        """Take values whose time is over out of memory; they are not given to anybody even before."""
+        now = self._clock.monotonic()
+        for key in [key for key, (until, _) in self._known.items() if until <= now]:
+            del self._known[key]
 
     def _answered(self, key: K, task: "asyncio.Task[V]") -> None:
         failed = task.cancelled() or task.exception() is not None
@@ -58,6 +70,12 @@ class Remembered(Generic[K, V]):
         del self._asking[key]
         self._known.pop(key, None)
         if not failed and self._worth(task.result()):
-            while len(self._known) >= self._most:
-                del self._known[next(iter(self._known))]
-            self._known[key] = (self._clock.monotonic() + self._keep_s, task.result())
+            self._keep(key, task.result())
+
+    def _keep(self, key: K, value: V) -> None:
+        keep_s = self._keep_s(value) if callable(self._keep_s) else self._keep_s
+        if keep_s <= 0:
+            return
+        while len(self._known) >= self._most:
+            del self._known[next(iter(self._known))]
+        self._known[key] = (self._clock.monotonic() + keep_s, value)

@@ -6,7 +6,7 @@ The suite is X25519 / HKDF-SHA256 / AES-256-GCM from ``cryptography.hazmat.primi
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -32,15 +32,18 @@ class VaultIdentity:
 
     signing: Ed25519PrivateKey
     sealing: X25519PrivateKey
+    auditing: bytes = field(repr=False)
+    """32 bytes: the key of the audit's hash chain."""
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "VaultIdentity":
-        """Derive both keys. Raises ValueError unless ``seed`` is 32 bytes."""
+        """Derive every key. Raises ValueError unless ``seed`` is 32 bytes."""
         if len(seed) != 32:
             raise ValueError("the vault identity seed must be 32 bytes")
         return cls(
             Ed25519PrivateKey.from_private_bytes(_derive(seed, b"omnipost vault signing v1")),
             X25519PrivateKey.from_private_bytes(_derive(seed, b"omnipost vault sealing v1")),
+            _derive(seed, b"omnipost vault auditing v1"),
         )
 
     def public(self) -> str:
@@ -67,11 +70,11 @@ class VaultPublic:
 def length_prefixed(*fields: str | bytes | int | datetime) -> bytes:
     """An unambiguous encoding: every field behind its length (4 bytes, big endian)."""
     out = bytearray()
-    for field in fields:
-        if isinstance(field, datetime):
-            raw = field.isoformat().encode()
+    for value in fields:
+        if isinstance(value, datetime):
+            raw = value.isoformat().encode()
         else:
-            raw = field if isinstance(field, bytes) else str(field).encode()
+            raw = value if isinstance(value, bytes) else str(value).encode()
         out += len(raw).to_bytes(4, "big") + raw
     return bytes(out)
 

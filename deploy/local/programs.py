@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.child import Program
+from deploy.local.secret_files import KEKS
 from deploy.local.settings import Settings
 from shared.schemas import service_url
 
@@ -59,8 +60,12 @@ def environment_of(wiring: Wiring, name: str) -> dict[str, str]:
 def _own(wiring: Wiring, name: str) -> Mapping[str, str]:
     secrets, settings = wiring.secrets, wiring.settings
     if name == "vault":
-        key = settings.ai_encryption_key or (secrets / "kek").read_text().strip()
-        return {"AI_ENCRYPTION_KEY": key, "VAULT_IDENTITY_FILE": str(secrets / "vault-identity")}
+        given = {
+            "AI_ENCRYPTION_KEY": settings.ai_encryption_key,
+            "AI_ENCRYPTION_KEY_PREVIOUS": settings.ai_encryption_key_previous,
+        }
+        files = {"VAULT_KEKS_FILE": str(secrets / KEKS), "VAULT_IDENTITY_FILE": str(secrets / "vault-identity")}
+        return files | {name: key for name, key in given.items() if key}
     if name == "router":
         hosts = [settings.allowed_private_hosts, f"127.0.0.1:{wiring.sandbox_port}"]
         return {

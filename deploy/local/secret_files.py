@@ -10,12 +10,20 @@ import nkeys
 from deploy.local.home import Home, write_private
 from shared.sealing import VaultIdentity
 
+KEKS = "kek"
+"""The file with one key-encryption key a line, the active one first."""
+
+
+def new_key() -> str:
+    """Base64 of 32 fresh random bytes."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
 
 def ensure(home: Home, services: tuple[str, ...]) -> None:
     """Make whatever is missing; what exists is never touched."""
     folder = home.secrets
-    for name in ("kek", "vault-identity", "token-pepper"):
-        _once(folder / name, lambda: base64.b64encode(secrets.token_bytes(32)).decode())
+    for name in (KEKS, "vault-identity", "token-pepper"):
+        _once(folder / name, new_key)
     _once(folder / "vault-public", lambda: _public(folder / "vault-identity"))
     _once(folder / "pg-admin", lambda: secrets.token_urlsafe(24))
     for service in services:

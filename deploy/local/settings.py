@@ -24,6 +24,7 @@ class Settings:
     nkeys_dir: Path | None = None
     database_url: str | None = field(default=None, repr=False)
     ai_encryption_key: str | None = field(default=None, repr=False)
+    ai_encryption_key_previous: str | None = field(default=None, repr=False)
     allowed_private_hosts: str = ""
     otlp_endpoint: str | None = None
     log_level: str = "info"
@@ -50,6 +51,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         nkeys_dir=Path(nkeys) if nkeys else None,
         database_url=given.get("DATABASE_URL"),
         ai_encryption_key=given.get("AI_ENCRYPTION_KEY"),
+        ai_encryption_key_previous=given.get("AI_ENCRYPTION_KEY_PREVIOUS"),
         allowed_private_hosts=given.get("OMNIPOST_ALLOWED_PRIVATE_HOSTS", ""),
         otlp_endpoint=given.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
         log_level=level,

@@ -9,8 +9,9 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from services.api.custody import Custody
 from services.api.domain.access import Role, masked_token, token_hash
-from services.api.http import aliases, errors, health, invoke, keys, providers, usage, workspaces
+from services.api.http import aliases, custody, errors, health, invoke, keys, providers, usage, workspaces
 from services.api.http.caller import Doorkeeper
 from services.api.http.middleware import Edge as EdgeMiddleware
 from services.api.service import Edge
@@ -26,19 +27,20 @@ from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0001"
+SCHEMA = "0003"
 FIRST_WORKSPACE = 1
 ADMIN_TOKEN = UUID(int=1)
 SEED_EVERY_S = 0.25
 SEED_AGAIN_S = 10.0
 
 
-def http_app(edge: Edge, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastAPI:
+def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastAPI:
     """The routes, with their state."""
     app = FastAPI(title="OmniPost AI provider system", version="0.1.0", docs_url=None, redoc_url=None)
-    app.state.edge, app.state.doorkeeper, app.state.seeded = edge, doorkeeper, seeded
+    app.state.edge, app.state.custody = edge, custodian
+    app.state.doorkeeper, app.state.seeded = doorkeeper, seeded
     app.router.routes.append(Route("/ai-invoke", invoke.invoke, methods=["POST"]))
-    for module in (keys, aliases, providers, usage, workspaces, health):
+    for module in (keys, aliases, providers, usage, workspaces, custody, health):
         app.include_router(module.routes)
     errors.install(app)
     invoke.document(app)
@@ -68,7 +70,8 @@ class App:
         self._edge = Edge(self._bus, self._store, self._clock, vault, self._pepper)
         self._seeded = asyncio.Event()
         doorkeeper = Doorkeeper(self._store, self._clock, self._pepper)
-        app = EdgeMiddleware(http_app(self._edge, doorkeeper, self._seeded), self._telemetry)
+        self._custody = Custody(self._edge, self._clock)
+        app = EdgeMiddleware(http_app(self._edge, self._custody, doorkeeper, self._seeded), self._telemetry)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -93,7 +96,7 @@ class App:
         await self._bus.start()
         await self._database.wait_for_schema(SCHEMA)
         await self._first_rows()
-        self._tasks.append(asyncio.create_task(self._seed()))
+        self._tasks.append(asyncio.create_task(self._complete()))
 
     async def stop(self, grace_s: float) -> None:
         """Take no more requests, let those in flight finish."""
@@ -122,11 +125,13 @@ class App:
         )
         await self._store.put_token(row)
 
-    async def _seed(self) -> None:
+    async def _complete(self) -> None:
+        # What was begun and not finished: a workspace without its aliases, a deleted one with its keys.
         while True:
             with suppress(OmniError):
                 await self._edge.seed_workspaces()
                 self._seeded.set()
+                await self._custody.finish_deletions()
             await asyncio.sleep(SEED_AGAIN_S if self._seeded.is_set() else SEED_EVERY_S)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from shared.messages.catalogue import ModelV1, TargetV1, TimeLimitsV1
-from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.vault import RestrictionsV1
 from shared.messages.vocabulary import Capability, Modality, Outcome
 
 _SECRET = re.compile(r"[!-~]{8,4096}")
@@ -29,6 +29,9 @@ ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)]
 WorkspaceId = Annotated[StrictInt, Field(ge=1, le=2**53)]
 # In a query everything is text, so there an integer need not be strict.
 WorkspaceQuery = Annotated[int | None, Field(ge=1, le=2**53)]
+WorkspacePath = Annotated[int, Field(ge=1, le=2**53)]
+# 0 is the platform's own chain.
+AuditWorkspace = Annotated[int | None, Field(ge=0, le=2**53)]
 Count = Annotated[StrictInt, Field(ge=0, le=2**53)]
 
 
@@ -68,6 +71,19 @@ def _secret(value: SecretStr) -> SecretStr:
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
+class Restrictions(Body):
+    """Where a key may be used besides its scopes; left out or null does not restrict. ``gpt-4o*`` ends anyhow."""
+
+    models: frozenset[ModelId] | None = Field(default=None, min_length=1, max_length=100)
+    regions: frozenset[Annotated[str, Field(pattern=r"^[a-z]{2,16}$")]] | None = Field(
+        default=None, min_length=1, max_length=20
+    )
+
+    def restrictions(self) -> RestrictionsV1:
+        """As the vault keeps them."""
+        return RestrictionsV1(models=self.models, regions=self.regions)
+
+
 class KeyIn(Body):
     """A key to store. ``scopes`` left out: text only."""
 
@@ -76,6 +92,7 @@ class KeyIn(Body):
     label: Name = "Key"
     api_key: Secret
     scopes: Scopes = Field(default={Modality.TEXT: True})
+    restrictions: Restrictions = Restrictions()
     monthly_budget_usd: Usd | None = None
     monthly_budget_tokens: Count | None = None
     monthly_budget_requests: Count | None = None
@@ -88,6 +105,7 @@ class KeyChange(Body):
     label: Name | None = None
     api_key: Secret | None = None
     scopes: Scopes | None = None
+    restrictions: Restrictions | None = None
     monthly_budget_usd: Usd | None = None
     monthly_budget_tokens: Count | None = None
     monthly_budget_requests: Count | None = None
@@ -213,53 +231,13 @@ class TokenIn(Body):
     expires_in_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None = None
 
 
-class TextPart(Body):
-    """A part of a message's content, in OpenAI's shape."""
+class AuditQuery(Body):
+    """Which entries of the audit to show."""
 
-    type: Literal["text"]
-    text: str
-
-
-class MessageIn(Body):
-    """A message in OpenAI's shape; ``developer`` is another word for ``system``."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[tuple[TextPart, ...], Field(min_length=1, max_length=256)]
-
-    def message(self) -> ChatMessageV1:
-        """As the router takes it."""
-        parts = self.content
-        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
-        return ChatMessageV1(role="system" if self.role == "developer" else self.role, content=text)
-
-
-class InvokeIn(Body):
-    """A call: ``prompt`` or ``messages``. ``options`` as in ``ChatOptionsV1``; an unknown one is refused by name."""
-
-    workspace_id: WorkspaceId | None = None
-    alias_name: AliasName
-    capability: Capability | None = None
-    prompt: str | None = Field(default=None, min_length=1)
-    messages: tuple[MessageIn, ...] | None = Field(default=None, min_length=1, max_length=2048)
-    input: Any = None
-    options: ChatOptionsV1 = ChatOptionsV1()
-    stream: StrictBool = False
-
-    @model_validator(mode="after")
-    def _one_question(self) -> "InvokeIn":
-        if self.stream:
-            raise ValueError("streaming is not available yet; leave 'stream' out")
-        if self.input is not None:
-            raise ValueError("'input' belongs to embedding, which is not available yet")
-        if (self.prompt is None) == (self.messages is None):
-            raise ValueError("give either 'prompt' or 'messages'")
-        return self
-
-    def conversation(self) -> tuple[ChatMessageV1, ...]:
-        """The messages to answer."""
-        if self.messages is not None:
-            return tuple(message.message() for message in self.messages)
-        return (ChatMessageV1(role="user", content=self.prompt or ""),)
+    workspace_id: AuditWorkspace = None
+    key_id: str | None = Field(default=None, max_length=64)
+    before: int | None = Field(default=None, ge=1, le=2**53)
+    limit: int = Field(default=50, ge=1, le=500)
 
 
 Filter = Annotated[str | None, Field(max_length=200)]

@@ -16,13 +16,18 @@ from shared.clock import Clock
 from shared.errors import OmniError, invalid, not_found
 from shared.messages.base import Done
 from shared.messages.catalogue import ListProvidersV1, ProvidersV1, ProviderV1, SeedWorkspaceV1
+from shared.messages.custody import ActorV1
 from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, SetKeyBudgetV1, Unit
 from shared.messages.router import VerdictV1, VerifyKeyV1
 from shared.messages.vault import CreateKeyV1, GetKeyV1, KeysV1, KeyV1, ListKeysV1, RevokeKeyV1, UpdateKeyV1
 from shared.messages.vocabulary import Modality
 from shared.money import micros_from_usd
+from shared.remembered import Remembered
 
 VERIFY_TIMEOUT_S = 20.0
+REVOKE_TIMEOUT_S = 20.0
+# How long another replica may go on admitting a workspace that has been deleted here.
+REMEMBER_WORKSPACE_S = 2.0
 # Names people use for a provider, and the one the catalogue uses.
 SYNONYMS = {"gemini": "google", "zai": "zhipu", "glm": "zhipu"}
 
@@ -41,7 +46,7 @@ class Edge:
     def __init__(self, bus: Bus, store: Store, clock: Clock, vault: sealing.VaultPublic, pepper: bytes) -> None:
         self.bus, self.store = bus, store
         self._clock, self._vault, self._pepper = clock, vault, pepper
-        self._workspaces: set[int] = set()
+        self._workspaces = Remembered(store.has_workspace, clock, keep_s=REMEMBER_WORKSPACE_S, worth=bool)
 
     async def workspace(self, caller: Principal, action: Action, named: int | None) -> int:
         """The workspace a request is about, once the caller may do ``action`` there.
@@ -50,11 +55,13 @@ class Edge:
         """
         caller.may(action)
         workspace_id = caller.reach(named)
-        if workspace_id not in self._workspaces:
-            if not await self.store.has_workspace(workspace_id):
-                raise not_found("workspace", workspace_id=workspace_id)
-            self._workspaces.add(workspace_id)
+        if not await self._workspaces.get(workspace_id):
+            raise not_found("workspace", workspace_id=workspace_id)
         return workspace_id
+
+    def forget_workspace(self, workspace_id: int) -> None:
+        """It has been deleted."""
+        self._workspaces.forget(workspace_id)
 
     async def provider(self, provider_id: str) -> ProviderV1:
         """A provider of the catalogue. Raises OmniError ``invalid_request`` when it is unknown."""
@@ -68,7 +75,7 @@ class Edge:
 
     # -- keys ------------------------------------------------------------------------------------------------
 
-    async def add_key(self, workspace_id: int, body: KeyIn) -> KeyWithBudget:
+    async def add_key(self, workspace_id: int, body: KeyIn, actor: ActorV1) -> KeyWithBudget:
         """Store a key with its budget and verify it. A refused key is stored as ``invalid``, to be mended later."""
         provider = await self.provider(body.provider)
         key_id = str(uuid4())
@@ -82,6 +89,8 @@ class Edge:
             host=provider.host,
             label=body.label,
             scopes=_enabled(body.scopes),
+            restrictions=body.restrictions.restrictions(),
+            actor=actor,
             sealed=self._sealed(body.api_key.get_secret_value(), workspace_id, key_id, provider.id, provider.host),
         )
         await self.bus.request(created, KeyV1)
@@ -89,7 +98,7 @@ class Edge:
         key = await self.bus.request(GetKeyV1(workspace_id=workspace_id, key_id=key_id), KeyV1)
         return KeyWithBudget(key, budget)
 
-    async def change_key(self, key: KeyV1, body: KeyChange) -> KeyWithBudget:
+    async def change_key(self, key: KeyV1, body: KeyChange, actor: ActorV1) -> KeyWithBudget:
         """Change what ``body`` names; a new secret is verified before the answer."""
         sealed = host = None
         if body.api_key is not None:
@@ -97,7 +106,14 @@ class Edge:
             sealed = self._sealed(body.api_key.get_secret_value(), key.workspace_id, key.id, key.provider, host)
         scopes = None if body.scopes is None else _enabled(body.scopes)
         change = UpdateKeyV1(
-            workspace_id=key.workspace_id, key_id=key.id, label=body.label, scopes=scopes, host=host, sealed=sealed
+            workspace_id=key.workspace_id,
+            key_id=key.id,
+            label=body.label,
+            scopes=scopes,
+            restrictions=None if body.restrictions is None else body.restrictions.restrictions(),
+            host=host,
+            sealed=sealed,
+            actor=actor,
         )
         # The vault refuses what cannot be done before any cap is moved.
         await self.bus.request(change, KeyV1)
@@ -135,9 +151,10 @@ class Edge:
         budgets = await self._budgets(workspace_id)
         return [KeyWithBudget(key, budgets.get(key.id)) for key in keys.items]
 
-    async def revoke_key(self, key: KeyV1) -> None:
-        """After this returns no call starts with the key."""
-        await self.bus.request(RevokeKeyV1(workspace_id=key.workspace_id, key_id=key.id), Done, timeout=10)
+    async def revoke_key(self, key: KeyV1, actor: ActorV1) -> None:
+        """After this returns no call runs or starts with the key."""
+        revoke = RevokeKeyV1(workspace_id=key.workspace_id, key_id=key.id, actor=actor)
+        await self.bus.request(revoke, Done, timeout=REVOKE_TIMEOUT_S)
 
     async def _budgets(self, workspace_id: int) -> Mapping[str, BudgetV1]:
         budgets = await self.bus.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)

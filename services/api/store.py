@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, col, or_, select, update
+from sqlmodel import Field, SQLModel, col, func, or_, select, update
 
 from services.api.domain.access import Principal, Role
-from shared.db import EVERY_WORKSPACE, Database
+from shared.db import EVERY_WORKSPACE, Database, Scope
 from shared.errors import Code, OmniError
 
 
@@ -18,7 +18,10 @@ def _instant(*, default: Any = ...) -> Any:  # noqa: ANN401 - SQLModel's Field i
 
 
 class WorkspaceRow(SQLModel, table=True):
-    """A customer. ``seeded_at``: when the router gave it the default aliases."""
+    """A customer. ``seeded_at``: when the router gave it the default aliases.
+
+    ``deleted_at``: from then on nobody comes in. ``shredded_at``: when the vault had destroyed its keys.
+    """
 
     __tablename__ = "workspaces"
 
@@ -26,6 +29,8 @@ class WorkspaceRow(SQLModel, table=True):
     name: str
     created_at: datetime = _instant()
     seeded_at: datetime | None = _instant(default=None)
+    deleted_at: datetime | None = _instant(default=None)
+    shredded_at: datetime | None = _instant(default=None)
 
 
 class TokenRow(SQLModel, table=True):
@@ -65,19 +70,20 @@ class Store:
             col(TokenRow.revoked_at).is_(None),
             or_(col(TokenRow.expires_at).is_(None), col(TokenRow.expires_at) > now),
         )
+        # Only the token tells the workspace.
         async with self._database.session(EVERY_WORKSPACE) as session:
             row = (await session.exec(query)).first()
-        return Principal(Role(row.role), row.workspace_id) if row else None
+        return Principal(Role(row.role), row.workspace_id, str(row.id)) if row else None
 
     async def put_token(self, row: TokenRow) -> None:
         """Insert a token, or replace the one with the same id."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(_scope(row.workspace_id)) as session:
             await session.merge(row)
 
     async def tokens(self, workspace_id: int) -> list[TokenRow]:
         """The workspace's tokens, newest first."""
         query = select(TokenRow).where(TokenRow.workspace_id == workspace_id).order_by(col(TokenRow.created_at).desc())
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             return list((await session.exec(query)).all())
 
     async def revoke_token(self, token_id: UUID, workspace_id: int | None, now: datetime) -> bool:
@@ -85,7 +91,7 @@ class Store:
         query = update(TokenRow).where(col(TokenRow.id) == token_id, col(TokenRow.workspace_id).is_not(None))
         if workspace_id is not None:
             query = query.where(col(TokenRow.workspace_id) == workspace_id)
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(_scope(workspace_id)) as session:
             result = await session.exec(query.values(revoked_at=now))
         return bool(result.rowcount)
 
@@ -104,26 +110,72 @@ class Store:
     async def ensure_workspace(self, workspace_id: int, name: str, now: datetime) -> None:
         """Insert a workspace unless it exists."""
         statement = insert(WorkspaceRow).values(id=workspace_id, name=name, created_at=now).on_conflict_do_nothing()
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             await session.exec(statement)
 
     async def unseeded(self) -> list[int]:
         """Ids of workspaces that have no default aliases yet."""
-        query = select(WorkspaceRow.id).where(col(WorkspaceRow.seeded_at).is_(None))
+        query = select(WorkspaceRow.id).where(
+            col(WorkspaceRow.seeded_at).is_(None), col(WorkspaceRow.deleted_at).is_(None)
+        )
         async with self._database.session(EVERY_WORKSPACE) as session:
             return [workspace_id for workspace_id in (await session.exec(query)).all() if workspace_id is not None]
 
     async def workspaces(self) -> list[WorkspaceRow]:
-        """Every workspace, by id."""
+        """Every workspace that has not been deleted, by id."""
+        query = select(WorkspaceRow).where(col(WorkspaceRow.deleted_at).is_(None)).order_by(col(WorkspaceRow.id))
         async with self._database.session(EVERY_WORKSPACE) as session:
-            return list((await session.exec(select(WorkspaceRow).order_by(col(WorkspaceRow.id)))).all())
+            return list((await session.exec(query)).all())
+
+    async def every_workspace_id(self) -> list[int]:
+        """Ids of all workspaces there ever were."""
+        async with self._database.session(EVERY_WORKSPACE) as session:
+            found = (await session.exec(select(WorkspaceRow.id).order_by(col(WorkspaceRow.id)))).all()
+        return [workspace_id for workspace_id in found if workspace_id is not None]
 
     async def has_workspace(self, workspace_id: int) -> bool:
-        """Whether the workspace exists."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
-            return await session.get(WorkspaceRow, workspace_id) is not None
+        """Whether the workspace exists and has not been deleted."""
+        async with self._database.session(workspace_id) as session:
+            row = await session.get(WorkspaceRow, workspace_id)
+        return row is not None and row.deleted_at is None
 
     async def seeded(self, workspace_id: int, now: datetime) -> None:
         """Note that the workspace has its default aliases."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             await session.exec(update(WorkspaceRow).where(col(WorkspaceRow.id) == workspace_id).values(seeded_at=now))
+
+    async def delete_workspace(self, workspace_id: int, now: datetime) -> bool:
+        """Close a workspace and revoke its tokens; False when there never was one. A repetition changes nothing."""
+        close = (
+            update(WorkspaceRow)
+            .where(col(WorkspaceRow.id) == workspace_id)
+            .values(deleted_at=func.coalesce(col(WorkspaceRow.deleted_at), now))
+        )
+        revoke = (
+            update(TokenRow)
+            .where(col(TokenRow.workspace_id) == workspace_id, col(TokenRow.revoked_at).is_(None))
+            .values(revoked_at=now)
+        )
+        async with self._database.session(workspace_id) as session:
+            found = bool((await session.exec(close)).rowcount)
+            await session.exec(revoke)
+        return found
+
+    async def unshredded(self) -> list[int]:
+        """Ids of deleted workspaces whose keys the vault may not have destroyed yet."""
+        query = select(WorkspaceRow.id).where(
+            col(WorkspaceRow.deleted_at).is_not(None), col(WorkspaceRow.shredded_at).is_(None)
+        )
+        async with self._database.session(EVERY_WORKSPACE) as session:
+            return [workspace_id for workspace_id in (await session.exec(query)).all() if workspace_id is not None]
+
+    async def shredded(self, workspace_id: int, now: datetime) -> None:
+        """Note that the vault has destroyed the workspace's keys."""
+        statement = update(WorkspaceRow).where(col(WorkspaceRow.id) == workspace_id).values(shredded_at=now)
+        async with self._database.session(workspace_id) as session:
+            await session.exec(statement)
+
+
+def _scope(workspace_id: int | None) -> Scope:
+    # Platform tokens belong to no workspace, and a platform admin may name a token of any.
+    return EVERY_WORKSPACE if workspace_id is None else workspace_id

@@ -21,7 +21,7 @@ from shared.records import RecordConsumer
 from shared.runtime import Stop, load_settings
 from shared.telemetry import Telemetry
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 DURABLE = "metering-calls"
 
 

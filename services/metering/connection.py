@@ -81,6 +81,7 @@ class Connection:
     async def _open(self) -> Raw:
         if self._raw is None or self._raw.closed:
             self._raw = None
+            # One transaction of ours serves whoever waits: the calls of many workspaces.
             raw = await self._database.connect(EVERY_WORKSPACE)
             try:
                 await raw.execute(_SESSION)

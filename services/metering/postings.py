@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
 from services.metering import accounts
 from services.metering.connection import Raw
 from services.metering.domain.ledger import Amounts, Owner, owners_of
@@ -22,7 +24,12 @@ SELECT_RESERVATIONS = (
 )
 CALL_COLUMNS = tuple(CallV1.model_fields)
 
-_COPY = f"COPY ai_call_logs ({', '.join(CALL_COLUMNS)}) FROM STDIN"
+# There is no COPY into a table with row-level security. JSON comes next: the table itself says the columns' types.
+_LOG = f"""
+    INSERT INTO ai_call_logs ({", ".join(CALL_COLUMNS)})
+    SELECT {", ".join(CALL_COLUMNS)} FROM json_populate_recordset(NULL::ai_call_logs, %s)
+"""  # noqa: S608 - the names are this module's own
+_CALLS = TypeAdapter(list[Call])
 _FINISH = """
     UPDATE reservations r SET state = a.state, finished_at = %s
     FROM unnest(%s::uuid[], %s::text[]) AS a (attempt_id, state)
@@ -59,14 +66,13 @@ async def post(raw: Raw, settlements: Sequence[Settlement], now: datetime) -> No
     if not settlements:
         return
     calls = [settlement.call for settlement in settlements if settlement.call is not None]
-    if calls:
-        await _log(raw, calls)
     moves = _moves(settlements)
     async with raw.pipeline():
         finished = await raw.execute(
             _FINISH, (now, [s.reservation.attempt_id for s in settlements], [s.state.value for s in settlements])
         )
         if calls:
+            await raw.execute(_LOG, (_CALLS.dump_json(calls).decode(),))
             await _roll_up(raw, roll_up(calls))
         budgets = await accounts.lock(raw, {owner for owner, _ in moves})
         moved = await raw.execute(_MOVE, _columns(moves, budgets))
@@ -96,12 +102,6 @@ def _columns(moves: _Moves, budgets: dict[Owner, int]) -> tuple[list[object], ..
         for (owner, period), (held, spent) in moves.items()
     ]  # fmt: skip
     return tuple(list(column) for column in zip(*rows, strict=True))
-
-
-async def _log(raw: Raw, calls: Sequence[Call]) -> None:
-    async with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for call in calls:
-            await copy.write_row([getattr(call, name) for name in CALL_COLUMNS])
 
 
 async def _roll_up(raw: Raw, sums: dict[RollupKey, Counters]) -> None:

@@ -111,7 +111,7 @@ class Store:
 
     async def budgets(self, workspace_id: int, period: date) -> list[Account]:
         """Every account of a workspace, its own first."""
-        rows = await self._rows(_BUDGETS_OF_WORKSPACE, {"workspace_id": workspace_id, "period": period})
+        rows = await self._rows(workspace_id, _BUDGETS_OF_WORKSPACE, {"workspace_id": workspace_id, "period": period})
         return [_account(row) for row in rows]
 
     async def set_key_budget(
@@ -121,7 +121,7 @@ class Store:
         key = {"workspace_id": workspace_id, "key_id": key_id}
         new = {unit: caps.get(unit) for unit in ("usd_micros", "tokens", "requests")}
         sets = {f"sets_{unit}": unit in caps for unit in new}
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             connection = await session.connection()
             await connection.execute(_SET_BUDGET, key | new | sets | {"now": now})
             result = await connection.execute(_BUDGET_OF_KEY, key | {"period": month_of(now).date()})
@@ -133,7 +133,7 @@ class Store:
         Returns how many of those granted before are still held.
         """
         key = {"workspace_id": workspace_id, "key_id": key_id}
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             connection = await session.connection()
             await connection.execute(_BLOCK, key | {"now": now})
             # A statement of its own: its snapshot is younger than the row lock, so no grant escapes it.
@@ -144,7 +144,7 @@ class Store:
     ) -> list[tuple[str | None, Counters]]:
         """Sums of the hours in [``since``, ``until``), biggest cost first; one nameless group without ``group_by``."""
         parameters = {"workspace_id": workspace_id, "since": since, "until": until}
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             result = await (await session.connection()).execute(_USAGE[group_by], parameters)
             return [(row[0], Counters(*row[1:])) for row in result]
 
@@ -155,10 +155,15 @@ class Store:
         if wanted.before is not None:
             parameters["before_at"], parameters["before_id"] = parameters.pop("before")
         statement = " AND ".join([_CALLS, *conditions]) + " ORDER BY started_at DESC, attempt_id DESC LIMIT :limit"
-        return await self._rows(text(statement), parameters | {"limit": limit})
+        return await self._rows(wanted.workspace_id, text(statement), parameters | {"limit": limit})
 
-    async def _rows(self, statement: Any, parameters: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:  # noqa: ANN401 - a text clause, which SQLModel does not re-export
-        async with self._database.session(EVERY_WORKSPACE) as session:
+    async def _rows(
+        self,
+        workspace_id: int,
+        statement: Any,  # noqa: ANN401 - a text clause, which SQLModel does not re-export
+        parameters: Mapping[str, object],
+    ) -> Sequence[Mapping[str, Any]]:
+        async with self._database.session(workspace_id) as session:
             result = await (await session.connection()).execute(statement, parameters)
             return [dict(row) for row in result.mappings()]
 

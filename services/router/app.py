@@ -7,6 +7,7 @@ from uuid import uuid4
 from services.router.attempt import Attempts
 from services.router.catalogue import Catalogue
 from services.router.client import ProviderClient
+from services.router.cuts import Cuts
 from services.router.domain.destinations import parse_allowed
 from services.router.invoke import Invoke
 from services.router.keys import KeyDirectory, KeyNews, Leases
@@ -26,7 +27,7 @@ from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0001"
+SCHEMA = "0003"
 TIDY_EVERY_S = 5.0
 FLUSH_S = 3.0
 
@@ -48,12 +49,15 @@ class Router:
         self._settlements = Settlements(self._bus)
         self._providers = Providers(self._bus, store, self._catalogue, clock, allowed)
         directory = KeyDirectory(self._bus, clock)
-        verdicts = Verdicts(self._bus, self._catalogue, self._leases, self._client)
-        attempts = Attempts(self._bus, clock, self._catalogue, self._leases, self._client, self._settlements, verdicts)
+        cuts = Cuts()
+        verdicts = Verdicts(self._bus, clock, self._catalogue, self._leases, self._client, cuts)
+        attempts = Attempts(
+            self._bus, clock, self._catalogue, self._leases, self._client, self._settlements, verdicts, cuts
+        )
         invoke = Invoke(self._catalogue, directory, attempts, clock)
         subscribe_calls(self._bus, invoke, verdicts)
         subscribe_catalogue(self._bus, Aliases(self._bus, store, self._catalogue, clock), self._providers)
-        subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases))
+        subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases, cuts))
         self._bus.answer(PingRouterV1, self._ready)
         self._tidying: asyncio.Task[None] | None = None
 

@@ -1,11 +1,13 @@
 """One attempt at one target: reserve and lease together, send, decode, record. Whatever happens is accounted for."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 from opentelemetry.trace import SpanKind
 
 from services.router.catalogue import Catalogue
 from services.router.client import ProviderClient
+from services.router.cuts import Cuts, KeyEndedError
 from services.router.domain import pricing
 from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
 from services.router.domain.plan import Candidate
@@ -19,6 +21,7 @@ from services.router.providers.base import (
     Unfit,
     billing_of,
 )
+from services.router.sending import Limits
 from services.router.settlements import Settlements
 from services.router.verification import Verdicts
 from shared import telemetry
@@ -27,13 +30,15 @@ from shared.clock import Clock
 from shared.errors import Code, OmniError, unavailable
 from shared.messages.metering import Refusal, ReservationV1, ReserveV1
 from shared.messages.router import CallFinishedV1
-from shared.messages.vocabulary import Billing, Outcome
+from shared.messages.vocabulary import START_WITHIN_S, Billing, Outcome
 
 # A reservation outlives the longest time its attempt may take, so that only a dead router lets one expire.
 HOLD_MARGIN_S = 30.0
 RESERVE_TIMEOUT_S = 5.0
 # With less time than this left nothing could come back, and yet it would have to be paid for.
 SHORTEST_S = 0.05
+# Ahead of the promise by more than lies between the last look at the clock and the first byte.
+START_S = START_WITHIN_S - 0.25
 
 _OF_REFUSAL = {
     Refusal.BUDGET_EXCEEDED: (Outcome.BUDGET_EXCEEDED, None),
@@ -60,8 +65,9 @@ class Attempts:
         client: ProviderClient,
         settlements: Settlements,
         verdicts: Verdicts,
+        cuts: Cuts,
     ) -> None:
-        self._bus, self._clock, self._catalogue = bus, clock, catalogue
+        self._bus, self._clock, self._catalogue, self._cuts = bus, clock, catalogue, cuts
         self._leases, self._client, self._settlements, self._verdicts = leases, client, settlements, verdicts
 
     async def make(self, job: Job, candidate: Candidate, index: int) -> Attempted:
@@ -71,7 +77,12 @@ class Attempts:
         except Unfit as unfit:
             return Attempted(view_of(candidate, Outcome.UNSUPPORTED_OPTION, detail=unfit.reason))
         try:
-            reserved, leased = await asyncio.gather(self._reserve(ticket), self._lease(ticket), return_exceptions=True)
+            async with self._using(ticket):
+                reserved, leased = await asyncio.gather(
+                    self._reserve(ticket), self._lease(ticket), return_exceptions=True
+                )
+        except KeyEndedError:
+            return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
         except asyncio.CancelledError:
             # Whether it was granted nobody knows any more; that nothing was sent is certain.
             self._settlements.publish_soon(self._not_sent(ticket, Outcome.UNAVAILABLE))
@@ -84,8 +95,6 @@ class Attempts:
             return self._refused(ticket, reserved)
         if isinstance(leased, BaseException):
             return self._not_leased(ticket, leased)
-        if self._leases.is_revoked(candidate.key_id):
-            return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
         if job.deadline - self._clock.monotonic() < SHORTEST_S:
             return self._give_up(ticket, Outcome.TIMEOUT, "no_time_left")
         return await self._send(ticket, reserved, leased)
@@ -140,22 +149,37 @@ class Attempts:
 
     async def _lease(self, ticket: Ticket) -> bytes:
         candidate, request = ticket.candidate, ticket.job.request
+        # One lease of an unrestricted key serves every model, so that a busy key costs one round trip in half a minute.
         wanted = Wanted(
-            request.workspace_id, candidate.key_id, candidate.key_version, candidate.host, ticket.job.alias.modality
+            workspace_id=request.workspace_id,
+            key_id=candidate.key_id,
+            version=candidate.key_version,
+            host=candidate.host,
+            scope=ticket.job.alias.modality,
+            model=candidate.target.model if candidate.restricted else None,
+            region=candidate.region if candidate.restricted else None,
         )
         return await self._leases.key(wanted)
 
+    def _using(self, ticket: Ticket) -> AbstractAsyncContextManager[None]:
+        return self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id)
+
     def _refused(self, ticket: Ticket, reservation: ReservationV1) -> Attempted:
         outcome, detail = _OF_REFUSAL[reservation.refusal or Refusal.BUDGET_EXCEEDED]
+        candidate, budget = ticket.candidate, reservation.budget
         if outcome is Outcome.MISSING_KEY:
-            self._leases.forget(ticket.candidate.key_id)
-        return Attempted(view_of(ticket.candidate, outcome, detail=detail), budget=reservation.budget)
+            self._leases.forget(candidate.key_id)
+        if budget is not None and budget.blocked and budget.key_id == candidate.key_id:
+            # There is no unblocking: the key has ended, whether the vault's announcement has arrived or not.
+            self._cuts.end(ticket.job.request.workspace_id, candidate.key_id)
+        return Attempted(view_of(candidate, outcome, detail=detail), budget=budget)
 
     def _not_leased(self, ticket: Ticket, error: BaseException) -> Attempted:
         if not isinstance(error, OmniError) or error.code not in _OF_LEASE:
             self._settlements.publish_soon(self._not_sent(ticket, Outcome.UNAVAILABLE))
             raise error if isinstance(error, OmniError) else unavailable("The vault did not answer.") from error
-        detail = str(error.extra.get("reason") or error.extra.get("scope") or "") or None
+        restriction = next((name for name in ("model", "region") if name in error.extra), None)
+        detail = restriction or str(error.extra.get("reason") or error.extra.get("scope") or "") or None
         return self._give_up(ticket, _OF_LEASE[error.code], detail)
 
     def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
@@ -200,11 +224,14 @@ class Attempts:
                 ticket.entry.row.base_url,
                 ticket.http,
                 ticket.adapter.auth(key.decode()),
-                connect_s=limits.connect_s,
-                silence_s=limits.silence_s,
-                first_byte_s=limits.last_first_byte_s if ticket.job.is_last else limits.first_byte_s,
-                still_wanted=lambda: not self._leases.is_revoked(ticket.candidate.key_id),
-                total_s=ticket.job.deadline - self._clock.monotonic(),
+                Limits(
+                    connect_s=limits.connect_s,
+                    first_byte_s=limits.last_first_byte_s if ticket.job.is_last else limits.first_byte_s,
+                    total_s=ticket.job.deadline - self._clock.monotonic(),
+                    silence_s=limits.silence_s,
+                    start_by=ticket.began + START_S,
+                ),
+                self._using(ticket),
             )
             result = delivery.result
             read = result if isinstance(result, Failure) else ticket.adapter.decode(result)

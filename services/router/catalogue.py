@@ -91,6 +91,7 @@ def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:
         kind=row.kind,
         status="available" if entry.adapter else "planned",
         base_url=row.base_url,
+        region=row.region,
         host=entry.offer.host,
         capabilities=_capabilities(row.id),
         aggregator=entry.offer.aggregator,
@@ -161,6 +162,7 @@ def _entry(row: ProviderRow) -> Entry:
         capabilities=frozenset(_capabilities(row.id)) if adapter else frozenset(),
         options=adapter.options if adapter else frozenset(),
         aggregator=_is_aggregator(row.id),
+        region=row.region,
     )
     return Entry(row, adapter, models, offer)
 

@@ -7,11 +7,10 @@ reason, for the texts of the HTTP libraries hold URLs and headers. The key is cu
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -19,21 +18,23 @@ import httpx2
 from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
+from services.router.cuts import KeyEndedError
 from services.router.domain.bodies import decoded, without
 from services.router.domain.destinations import check_base_url, is_listed, is_public, joined, parse_base_url
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest
+from services.router.sending import TOO_LATE, Delivery, Limits, Progress
+from shared.clock import Clock, SystemClock
 from shared.errors import OmniError
 from shared.messages.vocabulary import Outcome
 
 # Twice that still fits through the message bus, so that an answer that was paid for can be passed on.
 LARGEST_ANSWER = 4 * 1024 * 1024
-SILENCE_S = 20.0
 _SILENT = "silent"
 LARGEST_ERROR = 64 * 1024
 """Bytes of a body, decoded, that are read; of an error answer only the beginning."""
 
-_SECRET = frozenset({"authorization", "x-api-key", "x-goog-api-key"})
-_SENDABLE = _SECRET | {"content-type", "anthropic-version"}
+_SECRET = frozenset({"authorization", "x-api-key", "x-goog-api-key", "xi-api-key"})
+_SENDABLE = _SECRET | {"content-type", "anthropic-version", "x-runway-version"}
 _ALWAYS = {"accept": "application/json", "accept-encoding": "gzip, deflate", "user-agent": "omnipost-ai"}
 _CONNECTIONS = 1024
 # Below the 5 s after which common servers close an idle connection: a request that meets the close is charged for,
@@ -43,31 +44,11 @@ _DNS_TTL_S = 10
 _ERROR_BODY_S = 5.0
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """What became of one request. ``sent``: some of it may have reached the provider; False is certain."""
-
-    result: HttpAnswer | Failure
-    sent: bool
-    latency_ms: int
+_progress: ContextVar[Progress] = ContextVar("progress")
 
 
-@dataclass
-class _Progress:
-    """How far the request of the current task has come."""
-
-    deadline: asyncio.Timeout
-    first_byte_s: float
-    silence_s: float
-    still_wanted: Callable[[], bool]
-    sent: bool = False
-
-
-_progress: ContextVar[_Progress] = ContextVar("progress")
-
-
-class _NoLongerWantedError(OSError):
-    """What was true when the attempt began is not true any more."""
+class _TooLateError(OSError):
+    """Connecting took until after ``Limits.start_by``."""
 
 
 class _ForbiddenAddressError(OSError):
@@ -97,6 +78,7 @@ class ProviderClient:
 
     def __init__(self, allowed_private_hosts: AbstractSet[str]) -> None:
         self._allowed = allowed_private_hosts
+        self._clock: Clock = SystemClock()
         self._transport: AiohttpTransport | None = None
         self._bases: dict[str, str] = {}
         # Reading the certificates takes long enough to be felt by the first call.
@@ -113,12 +95,8 @@ class ProviderClient:
         base_url: str,
         request: HttpRequest,
         auth_headers: Mapping[str, str],
-        *,
-        connect_s: float,
-        first_byte_s: float,
-        total_s: float,
-        silence_s: float = SILENCE_S,
-        still_wanted: Callable[[], bool] = lambda: True,
+        limits: Limits,
+        using: AbstractAsyncContextManager[None] | None = None,
     ) -> Delivery:
         """Send ``request`` below ``base_url`` and wait for the whole answer.
 
@@ -126,31 +104,31 @@ class ProviderClient:
             base_url: the provider's base URL; one that is not allowed gives a ``Failure`` and no connection.
             request: what to send; only headers this module knows are passed on.
             auth_headers: the headers that carry the key.
-            connect_s: seconds to get a connection.
-            first_byte_s: seconds from sending to the answer's status and headers.
-            total_s: seconds for everything.
-            silence_s: seconds between two pieces of the answer.
-            still_wanted: asked just before the first byte is written; connecting may have taken long.
+            limits: when to give up.
+            using: the use of a key (``Cuts.using``); the connection is closed at the moment the key ends.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled. Whether anything was sent is then unknown.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        progress = _Progress(asyncio.timeout(connect_s), first_byte_s, silence_s, still_wanted)
+        started = self._clock.monotonic()
+        progress = Progress(limits, self._clock)
         token = _progress.set(progress)
         try:
-            async with asyncio.timeout(total_s) as total:
+            async with using or nullcontext(), progress.total:
                 result = await self._exchange(base_url, request, auth_headers, progress)
+        except KeyEndedError:
+            result = progress.key_ended()
         except TimeoutError:
-            result = Failure(Outcome.TIMEOUT, detail=_which_timeout(total, progress))
+            result = progress.timed_out()
         finally:
             _progress.reset(token)
-        return Delivery(result, progress.sent, round((loop.time() - started) * 1000))
+        return Delivery(result, progress.sent, round((self._clock.monotonic() - started) * 1000))
 
     async def _exchange(
-        self, base_url: str, request: HttpRequest, auth_headers: Mapping[str, str], progress: _Progress
+        self, base_url: str, request: HttpRequest, auth_headers: Mapping[str, str], progress: Progress
     ) -> HttpAnswer | Failure:
+        if not progress.may_start:
+            return TOO_LATE
         headers = _headers(request, auth_headers)
         if headers is None:
             return Failure(Outcome.INVALID_KEY, detail="unsendable_key")
@@ -160,14 +138,14 @@ class ProviderClient:
         except (OmniError, httpx2.InvalidURL):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         try:
-            async with progress.deadline:
+            async with progress.connecting:
                 response = await self._open().handle_async_request(outgoing)
         except TimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
             return _lost(error, sent=progress.sent)
         secrets = [value.rsplit(" ", 1)[-1] for name, value in auth_headers.items() if name.lower() in _SECRET]
-        answer = await _read(response, progress.silence_s)
+        answer = await _read(response, progress.limits.silence_s)
         if isinstance(answer, Failure):
             return answer
         body, kept = without(answer.body, answer.headers, secrets)
@@ -210,10 +188,9 @@ def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSe
 async def _on_headers_sent(*_: object) -> None:
     # Called just before the first byte is written: the only reliable sign, for the exceptions do not tell.
     progress = _progress.get()
-    if not progress.still_wanted():
-        raise _NoLongerWantedError
-    progress.sent = True
-    progress.deadline.reschedule(asyncio.get_running_loop().time() + progress.first_byte_s)
+    if not progress.may_start:
+        raise _TooLateError
+    progress.start()
 
 
 def _headers(request: HttpRequest, auth_headers: Mapping[str, str]) -> dict[str, str] | None:
@@ -224,12 +201,6 @@ def _headers(request: HttpRequest, auth_headers: Mapping[str, str]) -> dict[str,
     return _ALWAYS | {name: value for name, value in given.items() if name in _SENDABLE}
 
 
-def _which_timeout(total: asyncio.Timeout, progress: _Progress) -> str:
-    if total.expired():
-        return "total_timeout"
-    return "first_byte_timeout" if progress.sent else "connect_timeout"
-
-
 def _lost(error: BaseException, *, sent: bool) -> Failure:
     causes: list[BaseException] = []
     seen: BaseException | None = error
@@ -237,8 +208,8 @@ def _lost(error: BaseException, *, sent: bool) -> Failure:
         causes.append(seen)
         seen = seen.__cause__ or seen.__context__
     if not sent:
-        if any(isinstance(item, _NoLongerWantedError) for item in causes):
-            return Failure(Outcome.MISSING_KEY, detail="key_revoked")
+        if any(isinstance(item, _TooLateError) for item in causes):
+            return TOO_LATE
         if any(isinstance(item, _ForbiddenAddressError) for item in causes):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         tls = any(isinstance(item, ssl.SSLError | ssl.CertificateError) for item in causes)

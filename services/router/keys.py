@@ -6,21 +6,24 @@ every call reserves at metering, which refuses a revoked key however fresh a lea
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from services.router.cuts import Cuts
 from shared import sealing
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Code, OmniError
 from shared.messages.vault import KeyChangedV1, KeysV1, KeyV1, LeaseKeyV1, LeaseV1, ListKeysV1
-from shared.messages.vocabulary import Modality
+from shared.messages.vocabulary import KeyStatus, Modality
 from shared.remembered import Remembered
 
 REMEMBER_S = 10.0
 LEASE_MARGIN_S = 2.0
-MAX_REVOKED = 10_000
+# Enough for another replica of the vault to be asked after one has died over the question.
+VAULT_TIMEOUT_S = 5.0
 
 
 class KeyDirectory:
@@ -31,27 +34,46 @@ class KeyDirectory:
         self._keys: Remembered[int, Sequence[KeyV1]] = Remembered(self._ask, clock, keep_s=REMEMBER_S)
 
     async def of(self, workspace_id: int) -> Sequence[KeyV1]:
-        """Every key of the workspace. Raises OmniError ``unavailable`` when the vault is away."""
+        """Every key of the workspace, revoked ones too. Raises OmniError ``unavailable`` when the vault is away."""
         return await self._keys.get(workspace_id)
 
     def forget(self, workspace_id: int) -> None:
         """Ask again next time."""
         self._keys.forget(workspace_id)
 
+    def forget_all(self) -> None:
+        """Ask again next time, whatever the workspace."""
+        self._keys.forget_all()
+
     async def _ask(self, workspace_id: int) -> Sequence[KeyV1]:
-        return (await self._bus.request(ListKeysV1(workspace_id=workspace_id), KeysV1)).items
+        request = ListKeysV1(workspace_id=workspace_id)
+        return (await self._bus.request(request, KeysV1, timeout=VAULT_TIMEOUT_S, repeatable=True)).items
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which key is needed for what. ``verifying``: for a free check, whatever scope and status say."""
+    """Which key is needed for what; a lease serves nothing else.
+
+    ``model`` and ``region`` both None: for every model everywhere, which the vault grants for unrestricted keys only.
+    ``verifying``: for a free check, whatever scope, restrictions and status say.
+    """
 
     workspace_id: int
     key_id: str
     version: int
     host: str
     scope: Modality
+    model: str | None = None
+    region: str | None = None
     verifying: bool = False
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """A key in clear; ``until``: monotonic seconds, already past for one that is used once."""
+
+    secret: bytes = field(repr=False)
+    until: float
 
 
 class Leases:
@@ -61,9 +83,9 @@ class Leases:
         self._bus, self._clock, self._vault, self._router_id = bus, clock, vault, router_id
         self._private = X25519PrivateKey.generate()
         self._public = sealing.encode(self._private.public_key().public_bytes_raw())
-        self._held: dict[Wanted, tuple[float, bytes]] = {}
-        self._asking: dict[Wanted, asyncio.Task[bytes]] = {}
-        self._revoked: dict[str, None] = {}
+        self._held: Remembered[Wanted, _Lease] = Remembered(
+            self._lease, clock, keep_s=lambda lease: lease.until - clock.monotonic()
+        )
 
     async def key(self, wanted: Wanted) -> bytes:
         """The key itself.
@@ -71,40 +93,21 @@ class Leases:
         Raises OmniError: the vault's refusal (``missing_key``, ``unsupported_scope``, ``conflict``, ``not_found``),
         or ``unavailable`` when the vault is away or its lease does not hold.
         """
-        held = self._held.get(wanted)
-        if held and self._clock.monotonic() < held[0]:
-            return held[1]
-        asking = self._asking.get(wanted)
-        if asking is None:
-            asking = self._asking[wanted] = asyncio.create_task(self._lease(wanted))
-            asking.add_done_callback(lambda task: self._leased(wanted, task))
-        return await asyncio.shield(asking)
+        return (await self._held.get(wanted)).secret
 
     def forget(self, key_id: str) -> None:
-        """Drop every lease of a key."""
-        for wanted in [wanted for wanted in self._held if wanted.key_id == key_id]:
-            del self._held[wanted]
-        for wanted in [wanted for wanted in self._asking if wanted.key_id == key_id]:
-            del self._asking[wanted]
+        """Drop every lease of a key, those on their way too."""
+        self._held.forget_where(lambda wanted: wanted.key_id == key_id)
 
-    def revoke(self, key_id: str) -> None:
-        """Drop every lease of a key for good: what was granted for it a moment ago must not be used any more."""
-        self.forget(key_id)
-        while len(self._revoked) >= MAX_REVOKED:
-            del self._revoked[next(iter(self._revoked))]
-        self._revoked[key_id] = None
-
-    def is_revoked(self, key_id: str) -> bool:
-        """Whether the vault has announced the key's end to this process."""
-        return key_id in self._revoked
+    def forget_all(self) -> None:
+        """Drop every lease."""
+        self._held.forget_all()
 
     def drop_expired(self) -> None:
         """Take keys whose time is over out of memory."""
-        now = self._clock.monotonic()
-        for wanted in [wanted for wanted, (until, _) in self._held.items() if until <= now]:
-            del self._held[wanted]
+        self._held.drop_expired()
 
-    async def _lease(self, wanted: Wanted) -> bytes:
+    async def _lease(self, wanted: Wanted) -> _Lease:
         asked_at = self._clock.monotonic()
         request = LeaseKeyV1(
             router_id=self._router_id,
@@ -113,14 +116,14 @@ class Leases:
             key_id=wanted.key_id,
             host=wanted.host,
             scope=wanted.scope,
+            model=wanted.model,
+            region=wanted.region,
             verifying=wanted.verifying,
         )
-        lease = await self._bus.request(request, LeaseV1)
+        lease = await self._bus.request(request, LeaseV1, timeout=VAULT_TIMEOUT_S, repeatable=True)
         secret = self._open(lease, wanted)
         valid_s = (lease.expires_at - self._clock.now()).total_seconds() - LEASE_MARGIN_S
-        if not wanted.verifying and self._asking.get(wanted) is asyncio.current_task():
-            self._held[wanted] = (asked_at + valid_s, secret)
-        return secret
+        return _Lease(secret, asked_at if wanted.verifying else asked_at + valid_s)
 
     def _open(self, lease: LeaseV1, wanted: Wanted) -> bytes:
         # Everything the vault bound is compared with what was asked for, not with what the answer claims.
@@ -143,23 +146,31 @@ class Leases:
             raise OmniError(Code.UNAVAILABLE, "The vault's lease is out of date; try again shortly.")
         return secret
 
-    def _leased(self, wanted: Wanted, task: "asyncio.Task[bytes]") -> None:
-        if not task.cancelled():
-            task.exception()
-        if self._asking.get(wanted) is task:
-            del self._asking[wanted]
-
 
 class KeyNews:
-    """Acts on the vault's announcements."""
+    """Acts on what becomes known of keys."""
 
-    def __init__(self, directory: KeyDirectory, leases: Leases) -> None:
-        self._directory, self._leases = directory, leases
+    def __init__(self, directory: KeyDirectory, leases: Leases, cuts: Cuts) -> None:
+        self._directory, self._leases, self._cuts = directory, leases, cuts
+        self._looking: asyncio.Task[None] | None = None
 
     async def changed(self, event: KeyChangedV1) -> None:
-        """Forget everything about the key, before the next request is taken."""
+        """Forget everything about the key, before the next request is taken; of a revoked one cut what is running."""
         self._directory.forget(event.workspace_id)
+        self._leases.forget(event.key_id)
         if event.revoked:
-            self._leases.revoke(event.key_id)
-        else:
-            self._leases.forget(event.key_id)
+            self._cuts.end(event.workspace_id, event.key_id)
+
+    def missed(self) -> None:
+        """Announcements may have been missed: trust nothing that is remembered, and ask about what is running."""
+        self._directory.forget_all()
+        self._leases.forget_all()
+        self._looking = asyncio.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
+        running = set(self._cuts.under_way())
+        for workspace_id in {workspace_id for workspace_id, _ in running}:
+            with suppress(OmniError):
+                for key in await self._directory.of(workspace_id):
+                    if key.status is KeyStatus.REVOKED and (workspace_id, key.id) in running:
+                        self._cuts.end(workspace_id, key.id)

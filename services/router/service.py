@@ -119,7 +119,7 @@ class Aliases:
             )
             for alias in DEFAULT_ALIASES
         ]
-        await self._store.add_missing_aliases(rows)
+        await self._store.add_missing_aliases(request.workspace_id, rows)
         await self._announce(request.workspace_id)
         return Done()
 
@@ -178,6 +178,7 @@ class Providers:
             name=request.name or request.id,
             kind=request.kind,
             base_url=request.base_url,
+            region=request.region,
             simulated=request.simulated,
             models=models_json(_unique(request.models)),
             created_at=now,
@@ -193,7 +194,10 @@ class Providers:
 
         def apply(row: ProviderRow) -> None:
             row.name = request.name or row.name
+            if request.base_url not in (None, row.base_url):
+                row.region = None  # it may be anywhere
             row.base_url = request.base_url or row.base_url
+            row.region = request.region or row.region
             if request.models is not None:
                 row.models = _merged(row.models, models_json(request.models))
             row.updated_at = self._clock.now()
@@ -213,6 +217,7 @@ class Providers:
                     name=provider.name,
                     kind="builtin",
                     base_url=provider.base_url,
+                    region=provider.region,
                     models=[],
                     created_at=now,
                     updated_at=now,

@@ -28,6 +28,7 @@ class ProviderRow(SQLModel, table=True):
     name: str
     kind: str
     base_url: str
+    region: str | None = None
     simulated: bool = False
     models: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = _instant()
@@ -95,12 +96,13 @@ class Store:
             .where(AliasRow.workspace_id == workspace_id, col(AliasRow.deactivated_at).is_(None))
             .order_by(AliasRow.alias_name)
         )
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        async with self._database.session(workspace_id) as session:
             return list((await session.exec(query)).all())
 
     async def alias(self, alias_id: UUID, workspace_id: int | None) -> AliasRow | None:
         """One active alias; of any workspace when ``workspace_id`` is None."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
+        scope = EVERY_WORKSPACE if workspace_id is None else workspace_id
+        async with self._database.session(scope) as session:
             row = await session.get(AliasRow, alias_id)
         if row is None or row.deactivated_at is not None:
             return None
@@ -109,7 +111,7 @@ class Store:
     async def add_alias(self, row: AliasRow) -> None:
         """Insert an alias. Raises OmniError ``conflict`` when the workspace has an active one of that name."""
         with _name_taken(row.alias_name):
-            async with self._database.session(EVERY_WORKSPACE) as session:
+            async with self._database.session(row.workspace_id) as session:
                 session.add(row)
 
     async def change_alias(
@@ -120,7 +122,7 @@ class Store:
         Raises OmniError ``conflict`` when its new name is taken.
         """
         with _name_taken(None):
-            async with self._database.session(EVERY_WORKSPACE) as session:
+            async with self._database.session(workspace_id) as session:
                 row = await session.get(AliasRow, alias_id, with_for_update=True)
                 if row is None or row.deactivated_at is not None or row.workspace_id != workspace_id:
                     return None
@@ -128,9 +130,9 @@ class Store:
                 session.add(row)
         return row
 
-    async def add_missing_aliases(self, rows: list[AliasRow]) -> None:
-        """Insert default aliases whose name never was a default of the workspace and is not in use."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
+    async def add_missing_aliases(self, workspace_id: int, rows: list[AliasRow]) -> None:
+        """Insert the workspace's default aliases whose name never was a default of it and is not in use."""
+        async with self._database.session(workspace_id) as session:
             values = [row.model_dump() for row in rows]
             await session.exec(insert(AliasRow).values(values).on_conflict_do_nothing())
 

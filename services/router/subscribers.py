@@ -45,3 +45,5 @@ def subscribe_news(bus: Bus, catalogue: Catalogue, news: KeyNews) -> None:
     """What makes something remembered here stale."""
     bus.listen(CatalogueChangedV1, catalogue.changed)
     bus.listen(KeyChangedV1, news.changed)
+    bus.on_reconnected(news.missed)
+    bus.on_reconnected(lambda: catalogue.forget(None))

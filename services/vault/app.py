@@ -1,13 +1,22 @@
 """The vault's wiring."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from services.vault.kek import LocalKek
+from services.vault.audit import Audit
+from services.vault.connections import Connections
+from services.vault.dek_rotation import DekRotation
 from services.vault.keyring import Keyring
+from services.vault.leasing import Leasing
+from services.vault.revocation import Revocation
+from services.vault.rotation import KekRotation
+from services.vault.schedule import Schedule
 from services.vault.service import VaultService
 from services.vault.settings import Settings
+from services.vault.shredding import Shredding
 from services.vault.store import Store
-from services.vault.subscribers import subscribe
+from services.vault.subscribers import subscribe, subscribe_audit, subscribe_custody
 from shared import logs
 from shared.bus import Bus
 from shared.clock import SystemClock
@@ -19,41 +28,61 @@ from shared.sealing import VaultIdentity, decode
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0001"
+SCHEMA = "0004"
 
 
+@dataclass(frozen=True)
 class Vault:
     """A running vault."""
 
-    def __init__(self, bus: Bus, database: Database, telemetry: Telemetry) -> None:
-        self._bus, self._database, self._telemetry = bus, database, telemetry
+    bus: Bus
+    database: Database
+    connections: Connections
+    telemetry: Telemetry
+    keyring: Keyring
+    rotation: KekRotation
+    schedule: Schedule
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is in flight within ``grace_s`` seconds and release everything."""
+        await self.rotation.stop()
+        await self.schedule.stop()
         try:
-            await self._bus.stop(grace_s)
+            await self.bus.stop(grace_s)
         finally:
-            await self._database.close()
-            self._telemetry.stop()
+            await self.keyring.ring.close()
+            await self.connections.close()
+            await self.database.close()
+            self.telemetry.stop()
 
 
 async def start(stop: Stop) -> Vault:
     """Begin to serve. Raises OmniError when settings, identity, schema or KEK are not right."""
     settings = load_settings(Settings, Service.VAULT)
-    kek = LocalKek.parse(settings.ai_encryption_key.get_secret_value())
-    identity = _identity(settings.vault_identity_file)
     clock = SystemClock()
+    ring = settings.ring(clock)
+    identity = _identity(settings.vault_identity_file)
     telemetry = Telemetry(Service.VAULT, settings.otel_exporter_otlp_endpoint)
     bus = Bus(Service.VAULT, settings, telemetry, stop.give_up)
     database = Database(settings.database_url)
-    store = Store(database)
-    keyring = Keyring(kek, store, clock)
-    subscribe(bus, VaultService(store, keyring, identity, bus, clock))
+    store, connections = Store(database), Connections(database)
+    keyring = Keyring(ring, store, clock)
+    audit = Audit(identity.auditing, store, clock)
+    rotation = KekRotation(keyring, store, audit, clock, stop.give_up)
+    revocation = Revocation(bus, clock)
+    shredding = Shredding(store, audit, revocation, clock)
+    schedule = Schedule(store, bus, clock, timedelta(hours=settings.vault_reverify_hours))
+    subscribe_custody(bus, rotation, DekRotation(keyring, store, audit, clock), shredding)
+    subscribe_audit(bus, audit)
+    vault = VaultService(store, keyring, identity, audit, revocation, clock)
+    subscribe(bus, vault, Leasing(connections, keyring, identity, clock))
     await database.wait_for_schema(SCHEMA)
-    await keyring.check_kek()
+    await keyring.report_unknown()
     await bus.start()
+    rotation.begin()
+    schedule.begin()
     logs.get().info("serving", version=SCHEMA)
-    return Vault(bus, database, telemetry)
+    return Vault(bus, database, connections, telemetry, keyring, rotation, schedule)
 
 
 def _identity(path: Path) -> VaultIdentity:

@@ -1,31 +1,31 @@
-"""The life of a stored key, and leasing it to a router process."""
+"""The life of a stored key: created, changed, judged, revoked. Leasing it has a room of its own (``leasing.py``)."""
 
-from datetime import timedelta
-from uuid import UUID, uuid4
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-
-from services.vault.domain import keys
+from services.vault import deks
+from services.vault.audit import Audit
+from services.vault.domain import audit, keys
+from services.vault.domain.audit import Action, Entry, Fact
 from services.vault.domain.keys import Key
 from services.vault.domain.masking import mask
 from services.vault.keyring import Keyring
+from services.vault.revocation import Revocation
 from services.vault.store import Dek, Rows, Store
-from shared import logs, sealing
-from shared.bus import Bus
+from shared import sealing
 from shared.clock import Clock
 from shared.db import EVERY_WORKSPACE
 from shared.errors import Code, OmniError, invalid, not_found, unavailable
 from shared.messages.base import Done, Service
+from shared.messages.custody import ActorV1
 from shared.messages.health import PingVaultV1, ReadyV1
-from shared.messages.metering import BlockedV1, BlockKeyV1
 from shared.messages.vault import (
     CreateKeyV1,
     GetKeyV1,
-    KeyChangedV1,
     KeysV1,
     KeyV1,
-    LeaseKeyV1,
-    LeaseV1,
     ListKeysV1,
     RecordVerdictV1,
     RevokeKeyV1,
@@ -33,21 +33,32 @@ from shared.messages.vault import (
 )
 from shared.messages.vocabulary import KeyStatus
 
-LEASE_TTL = timedelta(seconds=30)
-# Longer than metering waits for its own locks, so that a block which is committed is heard of.
-BLOCK_TIMEOUT_S = 6.0
+# A workspace's data key may be replaced while a secret is being encrypted with it.
+TRIES = 3
+_EDGE, _ROUTER = audit.by_service(Service.API), audit.by_service(Service.ROUTER)
+T = TypeVar("T")
 
 
 class VaultService:
-    """One method per request; each raises OmniError as its contract says, and ``unavailable``."""
+    """One method per request; each raises OmniError as its contract says, and ``unavailable``.
 
-    def __init__(self, store: Store, keyring: Keyring, identity: sealing.VaultIdentity, bus: Bus, clock: Clock) -> None:
+    Every change is in the audit, in the same transaction. Locks are taken in the order data key, key, audit's head.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        identity: sealing.VaultIdentity,
+        written: Audit,
+        revocation: Revocation,
+        clock: Clock,
+    ) -> None:
         self._store, self._keyring, self._identity = store, keyring, identity
-        self._bus, self._clock = bus, clock
-        self._log = logs.get()
+        self._audit, self._revocation, self._clock = written, revocation, clock
 
     async def ping(self, _: PingVaultV1) -> ReadyV1:
-        """The database answers and its keys are under our KEK."""
+        """The database answers and its keys are under our KEKs."""
         await self._keyring.check_kek()
         return ReadyV1(service=Service.VAULT)
 
@@ -57,14 +68,19 @@ class VaultService:
         keys.check_workspace(request.workspace_id)
         for name in ("provider", "host", "label"):
             keys.check_text(name, getattr(request, name))
+        keys.check_restrictions(request.restrictions)
         info = sealing.key_info(
             workspace_id=request.workspace_id, key_id=request.key_id, provider=request.provider, host=request.host
         )
         secret = self._received(request.sealed, info)
-        dek = await self._keyring.dek_for(request.workspace_id)
-        key = await self._keyring.encrypt(self._new(request, key_id, mask(secret), dek), dek, secret.encode())
-        async with self._store.transaction(request.workspace_id) as rows:
-            added = await rows.add(key)
+
+        async def store(dek: Dek) -> tuple[Key, bool] | None:
+            fresh = self._new(request, key_id, mask(secret), dek)
+            key = await self._keyring.encrypt(fresh, dek, secret.encode())
+            added = await self._add(key, dek, request.actor or _EDGE)
+            return None if added is None else (key, added)
+
+        key, added = await self._under_active_dek(request.workspace_id, store)
         if not added:
             key = await self._repeated(key, secret.encode())
         await self._announce(key)
@@ -87,32 +103,37 @@ class VaultService:
         return key.public()
 
     async def update(self, request: UpdateKeyV1) -> KeyV1:
-        """Change label and scopes, and replace the secret when one is given."""
+        """Change label, scopes and restrictions, and replace the secret when one is given."""
         if request.label is not None:
             keys.check_text("label", request.label)
+        if request.restrictions is not None:
+            keys.check_restrictions(request.restrictions)
         if (request.sealed is None) != (request.host is None):
             raise invalid("A key is bound to its destination: change host only together with the key itself.")
         if request.sealed is not None and request.host is not None:
             key = await self._replace_secret(request, request.sealed, request.host)
         else:
             async with self._store.transaction(request.workspace_id) as rows:
-                key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
-                key = keys.changed(key, request.label, request.scopes, self._clock.now())
-                await rows.save(key)
+                before = await self._load(rows, request.workspace_id, request.key_id, lock=True)
+                key = await self._changed(rows, before, request)
+                if key != before:
+                    await rows.save(key)
         await self._announce(key)
         return key.public()
 
     async def revoke(self, request: RevokeKeyV1) -> Done:
-        """Block at metering, then destroy the ciphertext: no call starts with the key once this has answered."""
+        """Block at metering, destroy the ciphertext, and wait until nothing runs with the key."""
         async with self._store.transaction(request.workspace_id) as rows:
             key = await self._load(rows, request.workspace_id, request.key_id)
-        if not key.revoked:
-            await self._block(key)
-            async with self._store.transaction(request.workspace_id) as rows:
-                key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
-                key = keys.revoked(key, self._clock.now())
+        block = await self._revocation.block(key.workspace_id, (key.id,))
+        async with self._store.transaction(request.workspace_id) as rows:
+            before = await self._load(rows, request.workspace_id, request.key_id, lock=True)
+            key = keys.revoked(before, self._clock.now())
+            if key != before:
                 await rows.save(key)
+                await self._note(rows, key, Action.KEY_REVOKED, request.actor or _EDGE, {"version": key.version})
         await self._announce(key)
+        await self._revocation.quiet(block)
         return Done()
 
     async def record_verdict(self, request: RecordVerdictV1) -> KeyV1:
@@ -124,24 +145,13 @@ class VaultService:
             key = keys.judged(before, request.version, request.status, request.reason, self._clock.now())
             if key != before:
                 await rows.save(key)
+            if (key.status, key.status_reason) != (before.status, before.status_reason):
+                await self._note_verdict(rows, key, request)
         if key != before:
             await self._announce(key)
         return key.public()
 
-    async def lease(self, request: LeaseKeyV1) -> LeaseV1:
-        """The key, sealed to the asking router process for 30 seconds."""
-        reader = _reader(request.public_key)
-        async with self._store.transaction(request.workspace_id) as rows:
-            found = await rows.key_with_dek(request.workspace_id, keys.parse_key_id(request.key_id))
-        if found is None:
-            raise not_found("key", key_id=request.key_id)
-        key, dek = found
-        problem = keys.may_lease(key, request)
-        if problem:
-            raise problem
-        return await self._lease(request, reader, key, dek)
-
-    # -- steps -----------------------------------------------------------------------------------------------
+    # -- creating --------------------------------------------------------------------------------------------
 
     def _new(self, request: CreateKeyV1, key_id: UUID, masked_key: str, dek: Dek) -> Key:
         now = self._clock.now()
@@ -152,6 +162,7 @@ class VaultService:
             label=request.label,
             masked_key=masked_key,
             scopes=request.scopes,
+            restrictions=request.restrictions,
             status=KeyStatus.UNVERIFIED,
             host=request.host,
             version=1,
@@ -160,6 +171,15 @@ class VaultService:
             created_at=now,
             updated_at=now,
         )
+
+    async def _add(self, key: Key, dek: Dek, actor: ActorV1) -> bool | None:
+        async with self._store.transaction(key.workspace_id) as rows:
+            if not await deks.hold(rows.session, dek):
+                return None
+            added = await rows.add(key)
+            if added:
+                await self._note(rows, key, Action.KEY_CREATED, actor, audit.beginning(key))
+        return added
 
     async def _repeated(self, asked: Key, secret: bytes) -> Key:
         async with self._store.transaction(asked.workspace_id) as rows:
@@ -170,6 +190,16 @@ class VaultService:
             raise _taken()
         return found[0]
 
+    # -- changing --------------------------------------------------------------------------------------------
+
+    async def _changed(self, rows: Rows, before: Key, request: UpdateKeyV1) -> Key:
+        now = self._clock.now()
+        key = keys.changed(before, request.label, request.scopes, request.restrictions, now)
+        facts = audit.differences(before, key)
+        if facts:
+            await self._note(rows, key, Action.KEY_CHANGED, request.actor or _EDGE, facts)
+        return key
+
     async def _replace_secret(self, request: UpdateKeyV1, sealed: str, host: str) -> Key:
         keys.check_text("host", host)
         async with self._store.transaction(request.workspace_id) as rows:
@@ -178,43 +208,39 @@ class VaultService:
             workspace_id=request.workspace_id, key_id=request.key_id, provider=known.provider, host=host
         )
         secret = self._received(sealed, info)
-        dek = await self._keyring.dek_for(request.workspace_id)
+
+        async def store(dek: Dek) -> Key | None:
+            async with self._store.transaction(request.workspace_id) as rows:
+                read = await self._load(rows, request.workspace_id, request.key_id)
+            now, masked = self._clock.now(), mask(secret)
+            fresh = keys.awaiting_secret(read, masked_key=masked, host=host, dek_id=dek.place.dek_id, now=now)
+            # Encrypted before anything is locked: a key service may take its time.
+            return await self._save_secret(request, await self._keyring.encrypt(fresh, dek, secret.encode()), dek)
+
+        return await self._under_active_dek(request.workspace_id, store)
+
+    async def _save_secret(self, request: UpdateKeyV1, fresh: Key, dek: Dek) -> Key | None:
         async with self._store.transaction(request.workspace_id) as rows:
-            now = self._clock.now()
-            key = await self._load(rows, request.workspace_id, request.key_id, lock=True)
-            key = keys.changed(key, request.label, request.scopes, now)
-            key = keys.awaiting_secret(key, masked_key=mask(secret), host=host, dek_id=dek.place.dek_id, now=now)
-            key = await self._keyring.encrypt(key, dek, secret.encode())
+            if not await deks.hold(rows.session, dek):
+                return None
+            before = await self._load(rows, request.workspace_id, request.key_id, lock=True)
+            if not before.revoked and before.version + 1 != fresh.version:
+                return None
+            changed = await self._changed(rows, before, request)
+            key = replace(fresh, label=changed.label, scopes=changed.scopes, restrictions=changed.restrictions)
             await rows.save(key)
+            facts: dict[str, Fact] = {"version": key.version, "host": key.host}
+            await self._note(rows, key, Action.SECRET_REPLACED, request.actor or _EDGE, facts)
         return key
 
-    async def _lease(self, request: LeaseKeyV1, reader: X25519PublicKey, key: Key, dek: Dek) -> LeaseV1:
-        lease_id, expires_at = str(uuid4()), self._clock.now() + LEASE_TTL
-        info = sealing.lease_info(
-            lease_id=lease_id,
-            router_id=request.router_id,
-            workspace_id=key.workspace_id,
-            key_id=str(key.id),
-            version=key.version,
-            host=key.host,
-            expires_at=expires_at,
-        )
-        secret = await self._keyring.decrypt(key, dek)
-        try:
-            sealed = sealing.seal(secret, reader, info)
-        except ValueError:
-            raise _bad_reader() from None
-        return LeaseV1(
-            lease_id=lease_id,
-            router_id=request.router_id,
-            workspace_id=key.workspace_id,
-            key_id=str(key.id),
-            version=key.version,
-            host=key.host,
-            expires_at=expires_at,
-            sealed=sealing.encode(sealed),
-            signature=sealing.encode(sealing.sign(self._identity.signing, info, sealed)),
-        )
+    # -- steps -----------------------------------------------------------------------------------------------
+
+    async def _under_active_dek(self, workspace_id: int, store: Callable[[Dek], Awaitable[T | None]]) -> T:
+        for _ in range(TRIES):
+            done = await store(await self._keyring.dek_for(workspace_id))
+            if done is not None:
+                return done
+        raise unavailable("The workspace's keys are being changed by somebody else; try again shortly.")
 
     def _received(self, sealed: str, info: bytes) -> str:
         try:
@@ -229,33 +255,22 @@ class VaultService:
             raise not_found("key", key_id=key_id)
         return key
 
-    async def _block(self, key: Key) -> None:
-        try:
-            block = BlockKeyV1(workspace_id=key.workspace_id, key_id=str(key.id))
-            await self._bus.request(block, BlockedV1, timeout=BLOCK_TIMEOUT_S)
-        except OmniError as error:
-            self._log.warning("metering did not block a key", key_id=str(key.id), code=error.code)
-            detail = "The key is not revoked, but it may be blocked already; repeat the request to complete it."
-            raise unavailable(detail, key_id=str(key.id)) from None
+    async def _note(self, rows: Rows, key: Key, action: Action, actor: ActorV1, facts: dict[str, Fact]) -> None:
+        await self._audit.write(rows, Entry(key.workspace_id, action, actor, key.id, facts))
+
+    async def _note_verdict(self, rows: Rows, key: Key, request: RecordVerdictV1) -> None:
+        actions = {KeyStatus.ACTIVE: Action.KEY_VERIFIED, KeyStatus.INVALID: Action.KEY_REFUSED}
+        action = actions.get(request.status)
+        if action:
+            facts: dict[str, Fact] = {
+                "version": request.version,
+                "source": request.source,
+                "reason": request.reason,
+            }
+            await self._note(rows, key, action, _ROUTER, facts)
 
     async def _announce(self, key: Key) -> None:
-        # The database is the truth and has committed: a lost announcement must not look like a failed change.
-        try:
-            event = KeyChangedV1(workspace_id=key.workspace_id, key_id=str(key.id), revoked=key.revoked)
-            await self._bus.announce(event)
-        except OmniError as error:
-            self._log.warning("a changed key was not announced", key_id=str(key.id), code=error.code)
-
-
-def _reader(public_key: str) -> X25519PublicKey:
-    try:
-        return X25519PublicKey.from_public_bytes(sealing.decode(public_key))
-    except ValueError:
-        raise _bad_reader() from None
-
-
-def _bad_reader() -> OmniError:
-    return invalid("public_key must be base64 of an X25519 public key (32 bytes).", field="public_key")
+        await self._revocation.announce(key.workspace_id, key.id, revoked=key.revoked)
 
 
 def _taken() -> OmniError:

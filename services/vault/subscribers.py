@@ -1,7 +1,20 @@
 """Which request goes to which use case."""
 
+from services.vault.audit import Audit
+from services.vault.dek_rotation import DekRotation
+from services.vault.leasing import Leasing
+from services.vault.rotation import KekRotation
 from services.vault.service import VaultService
+from services.vault.shredding import Shredding
 from shared.bus import Bus
+from shared.messages.custody import (
+    GetKekRotationV1,
+    QueryAuditV1,
+    RotateDekV1,
+    RotateKekV1,
+    ShredWorkspaceV1,
+    VerifyAuditV1,
+)
 from shared.messages.health import PingVaultV1
 from shared.messages.vault import (
     CreateKeyV1,
@@ -14,9 +27,9 @@ from shared.messages.vault import (
 )
 
 
-def subscribe(bus: Bus, vault: VaultService) -> None:
-    """Register every request the vault answers."""
-    bus.answer_call(LeaseKeyV1, vault.lease)
+def subscribe(bus: Bus, vault: VaultService, leasing: Leasing) -> None:
+    """Register every request about keys."""
+    bus.answer_call(LeaseKeyV1, leasing.lease)
     bus.answer(PingVaultV1, vault.ping)
     bus.answer(CreateKeyV1, vault.create)
     bus.answer(ListKeysV1, vault.list)
@@ -24,3 +37,17 @@ def subscribe(bus: Bus, vault: VaultService) -> None:
     bus.answer(UpdateKeyV1, vault.update)
     bus.answer(RevokeKeyV1, vault.revoke)
     bus.answer(RecordVerdictV1, vault.record_verdict)
+
+
+def subscribe_audit(bus: Bus, audit: Audit) -> None:
+    """Register every request about what was done to keys."""
+    bus.answer(QueryAuditV1, audit.query)
+    bus.answer(VerifyAuditV1, audit.verify)
+
+
+def subscribe_custody(bus: Bus, rotation: KekRotation, dek_rotation: DekRotation, shredding: Shredding) -> None:
+    """Register every request about what keys are encrypted with."""
+    bus.answer(RotateKekV1, rotation.start)
+    bus.answer(GetKekRotationV1, rotation.progress)
+    bus.answer(RotateDekV1, dek_rotation.rotate)
+    bus.answer(ShredWorkspaceV1, shredding.shred)

@@ -9,6 +9,7 @@ from shared.messages.base import Done, Event, Part, Request, Service
 from shared.messages.vocabulary import Capability, Modality
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
+REGION = r"^[a-z]{2,16}$"
 _API = (Service.API,)
 
 
@@ -163,13 +164,17 @@ class ModelV1(Part):
 
 
 class ProviderV1(Part):
-    """A provider in the catalogue. ``status`` planned: keys may be stored, but no adapter exists yet."""
+    """A provider in the catalogue. ``status`` planned: keys may be stored, but no adapter exists yet.
+
+    ``region``: where it works; None: unknown, or anywhere.
+    """
 
     id: str
     name: str
     kind: Literal["builtin", "openai-compatible"]
     status: Literal["available", "planned"]
     base_url: str
+    region: str | None = None
     host: str
     capabilities: tuple[Capability, ...]
     aggregator: bool = False
@@ -210,6 +215,7 @@ class CreateProviderV1(Request):
     kind: Literal["openai-compatible"] = "openai-compatible"
     name: str | None = Field(default=None, max_length=120)
     base_url: str
+    region: str | None = Field(default=None, pattern=REGION)
     models: tuple[ModelV1, ...] = Field(max_length=500)
     simulated: bool = False
 
@@ -217,7 +223,8 @@ class CreateProviderV1(Request):
 class UpdateProviderV1(Request):
     """Change a provider, built-in ones included. ``models`` are added to or replace models of the same id.
 
-    A new ``base_url`` on another host makes stored keys unusable until their owners enter them again.
+    A new ``base_url`` on another host makes stored keys unusable until their owners enter them again. Without a
+    ``region`` beside it the region is unknown from then on.
     """
 
     subject: ClassVar[str] = "ai.router.providers.update.v1"
@@ -229,6 +236,7 @@ class UpdateProviderV1(Request):
     id: str
     name: str | None = Field(default=None, max_length=120)
     base_url: str | None = None
+    region: str | None = Field(default=None, pattern=REGION)
     models: tuple[ModelV1, ...] | None = Field(default=None, max_length=500)
 
 

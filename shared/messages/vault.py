@@ -23,6 +23,17 @@ class RestrictionsV1(Part):
     models: frozenset[str] | None = Field(default=None, max_length=100)
     regions: frozenset[str] | None = Field(default=None, max_length=20)
 
+    def refuses(self, model: str | None, region: str | None) -> Literal["model", "region"] | None:
+        """What forbids a call of ``model`` at a provider in ``region``; None when nothing does.
+
+        Unknown (None) is refused wherever there is a restriction: the key's owner has not allowed it.
+        """
+        if self.models is not None and not (model and any(_matches(model, allowed) for allowed in self.models)):
+            return "model"
+        if self.regions is not None and region not in self.regions:
+            return "region"
+        return None
+
 
 class KeyV1(Part):
     """A stored key as anyone but the vault may see it. ``masked_key``: prefix and last four."""
@@ -224,3 +235,7 @@ class KeyChangedV1(Event):
     workspace_id: int
     key_id: str
     revoked: bool = False
+
+
+def _matches(model: str, allowed: str) -> bool:
+    return model.startswith(allowed[:-1]) if allowed.endswith("*") else model == allowed

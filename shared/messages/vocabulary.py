@@ -2,6 +2,13 @@
 
 from enum import StrEnum
 
+START_WITHIN_S = 4.0
+"""The last moment a router begins to send a request: seconds (monotonic) after it asked for the reservation.
+
+The vault's DELETE waits at most this long for calls already admitted, so that even a router that hears nothing starts
+none after DELETE has answered.
+"""
+
 
 class Modality(StrEnum):
     """What a key's scopes allow."""

@@ -38,7 +38,7 @@ from shared.messages.metering import (
 from shared.messages.router import CallFinishedV1
 from shared.runtime import Stop
 from shared.schemas import service_url
-from tests.integration.servers import PASSWORD, ROOT, Postgres, bus, end, migrated_postgres, nats_server
+from tests.integration.servers import PASSWORD, ROOT, Postgres, bus, close_queues, end, migrated_postgres, nats_server
 
 
 class MovingClock(SystemClock):
@@ -167,7 +167,7 @@ async def metering(world: World) -> AsyncIterator[Metering]:
         yield app
     finally:
         await app.stop(4)
-        await _close_queues(app.bus)
+        await close_queues(app.bus)
 
 
 @asynccontextmanager
@@ -191,11 +191,3 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
         for process in processes:
             end(process, signal.SIGTERM)
         assert [process.returncode for process in processes] == [0] * number, log.read_text()[-3000:]
-
-
-async def _close_queues(used: Bus) -> None:
-    # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
-    for subscriber in used._broker.subscribers:
-        subscriber.send_stream.close()  # type: ignore[attr-defined]
-        await asyncio.gather(*subscriber.tasks)  # type: ignore[attr-defined]
-        subscriber.receive_stream.close()  # type: ignore[attr-defined]

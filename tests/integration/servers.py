@@ -1,5 +1,6 @@
 """A real PostgreSQL and a real NATS server from the installed wheels, for one test module."""
 
+import asyncio
 import importlib.util
 import os
 import signal
@@ -58,6 +59,12 @@ class Postgres:
                 self._process.wait(0.05)
         raise TimeoutError("PostgreSQL lets nobody in")
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """At once, as a crash: what clients had open is lost."""
         if self._process is not None:
@@ -107,6 +114,14 @@ def running(
 def bus(service: Service, nats_url: str) -> Bus:
     """A stand-in for ``service``."""
     return Bus(service, ServiceSettings(nats_url=nats_url), Telemetry(service, None), lambda: None)
+
+
+async def close_queues(used: Bus) -> None:
+    # A process would end here. Inside pytest the framework's worker queues, which Bus.stop leaves open, would be found.
+    for subscriber in used._broker.subscribers:
+        subscriber.send_stream.close()  # type: ignore[attr-defined]
+        await asyncio.gather(*subscriber.tasks)  # type: ignore[attr-defined]
+        subscriber.receive_stream.close()  # type: ignore[attr-defined]
 
 
 def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:

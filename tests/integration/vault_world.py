@@ -1,6 +1,7 @@
 """A vault process between a real NATS server and a real PostgreSQL."""
 
 import asyncio
+import itertools
 import os
 import secrets
 import subprocess
@@ -18,14 +19,16 @@ from shared import sealing
 from shared.bus import Bus
 from shared.errors import OmniError
 from shared.messages.base import Service
+from shared.messages.custody import AuditEntryV1, AuditV1, AuditVerdictV1, QueryAuditV1, VerifyAuditV1
 from shared.messages.health import PingVaultV1, ReadyV1
 from shared.messages.metering import BlockedV1, BlockKeyV1
 from shared.messages.vault import CreateKeyV1, KeyChangedV1, KeyV1, LeaseKeyV1, LeaseV1
 from shared.messages.vocabulary import Modality
 from shared.schemas import service_url
-from tests.integration.servers import PASSWORD, bus, migrated_postgres, nats_server, running
+from tests.integration.servers import PASSWORD, Postgres, bus, migrated_postgres, nats_server, running
 
 HOST = "api.openai.com"
+PASSPHRASE = "correct horse battery staple"
 
 
 @dataclass
@@ -40,8 +43,11 @@ class World:
     api: Bus
     router: Bus
     metering: Bus
+    postgres: Postgres
     router_key: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
     metering_away: bool = False
+    held: Iterator[int] = field(default_factory=lambda: itertools.repeat(0))
+    """What metering answers, question by question: reservations of the key that are still open."""
     blocked: list[str] = field(default_factory=list)
     news: "asyncio.Queue[KeyChangedV1]" = field(default_factory=asyncio.Queue)
 
@@ -88,6 +94,21 @@ class World:
         sealing.check_signature(self.public.signing, sealing.decode(lease.signature), info, sealed)
         return sealing.unseal(sealed, self.router_key, info).decode()
 
+    async def audit(self, workspace_id: int, **narrowed: object) -> list[AuditEntryV1]:
+        """The whole audit, oldest first, page by page."""
+        found: list[AuditEntryV1] = []
+        before: int | None = None
+        while True:
+            asked = QueryAuditV1.model_validate({"workspace_id": workspace_id, "before": before, **narrowed})
+            page = await self.api.request(asked, AuditV1)
+            found += page.items
+            before = page.next_before
+            if before is None:
+                return found[::-1]
+
+    async def verify_audit(self, workspace_id: int) -> AuditVerdictV1:
+        return await self.api.request(VerifyAuditV1(workspace_id=workspace_id), AuditVerdictV1, timeout=30)
+
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """As the database owner, committed at once."""
         with psycopg.connect(self.owner_url, autocommit=True, options="-c search_path=vault") as connection:
@@ -96,34 +117,42 @@ class World:
 
 
 @asynccontextmanager
-async def vault_world(folder: Path) -> AsyncIterator[World]:
-    """Everything up, the vault ready; everything down again at the end."""
+async def vault_world(folder: Path, kek: str = PASSPHRASE, **environment: str) -> AsyncIterator[World]:
+    """Everything up, the vault ready with this KEK; everything down again at the end."""
+    async with world_without_a_vault(folder) as world:
+        with vault_process(world, kek, **environment):
+            await ready(world)
+            yield world
+
+
+@asynccontextmanager
+async def world_without_a_vault(folder: Path) -> AsyncIterator[World]:
+    """The servers, and the vault's neighbours."""
     seed = secrets.token_bytes(32)
     (folder / "identity").write_text(sealing.encode(seed))
     with nats_server(folder) as nats_url, migrated_postgres(folder) as postgres:
         buses = [bus(service, nats_url) for service in (Service.API, Service.ROUTER, Service.METERING)]
         vault_url = service_url(postgres.url, "vault", PASSWORD)
         public = sealing.VaultPublic.parse(sealing.VaultIdentity.from_seed(seed).public())
-        world = World(folder, nats_url, postgres.url, vault_url, public, buses[0], buses[1], buses[2])
+        world = World(folder, nats_url, postgres.url, vault_url, public, buses[0], buses[1], buses[2], postgres)
         _stand_in(world)
         for one in buses:
             await one.start()
-        with vault_process(world, "correct horse battery staple"):
-            await ready(world)
-            yield world
+        yield world
         for one in buses:
             await one.stop(1)
 
 
 @contextmanager
-def vault_process(world: World, kek: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """``python -m services.vault`` with nothing in its environment but what it needs."""
+def vault_process(world: World, kek: str, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """``python -m services.vault`` with nothing in its environment but what it needs, and ``more``."""
     environment = {
         "PATH": os.defpath,
         "NATS_URL": world.nats_url,
         "DATABASE_URL": world.vault_url,
         "AI_ENCRYPTION_KEY": kek,
         "VAULT_IDENTITY_FILE": str(world.folder / "identity"),
+        **more,
     }
     command = [sys.executable, "-m", "services.vault"]
     with running(command, world.log, environment) as process:
@@ -152,7 +181,7 @@ def _stand_in(world: World) -> None:
         if world.metering_away:
             await asyncio.sleep(60)  # never answers: the asker gives up first
         world.blocked.append(request.key_id)
-        return BlockedV1(held=0)
+        return BlockedV1(held=next(world.held))
 
     world.metering.answer_call(BlockKeyV1, block)
     world.router.listen(KeyChangedV1, world.news.put)

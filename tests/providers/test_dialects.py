@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.router.domain.outcome import Step, policy
-from services.router.providers import OPENAI_COMPATIBLE, PROVIDERS, adapter_of
+from services.router.providers import OPENAI_COMPATIBLE, PROVIDERS, adapter_of, verification_of
 from services.router.providers.base import (
     Adapter,
     ChatAnswer,
@@ -247,22 +247,23 @@ def test_errors(name: str, given: HttpAnswer, outcome: Outcome, detail: str, wai
     ],
 )
 def test_verdicts(name: str, status: int, payload: Any, verdict: tuple[KeyStatus, str | None]) -> None:
-    assert ADAPTERS[name].judge(answer(payload, status)) == verdict
+    given = {"data": [], "models": []} if status == 200 else payload
+    assert verification_of(name).judge(answer(given, status)) == verdict
 
 
 def test_verdicts_of_one_provider() -> None:
-    assert OPENAI_COMPATIBLE.judge(answer({}, 404)) == (KeyStatus.UNVERIFIED, "not_verifiable")
-    assert OPENAI_COMPATIBLE.judge(answer({}, 405)) == (KeyStatus.UNVERIFIED, "not_verifiable")
+    acme = verification_of("acme")
+    assert acme.judge(answer({})) == (KeyStatus.ACTIVE, None)
+    assert acme.judge(answer({}, 404)) == (KeyStatus.UNVERIFIED, "not_verifiable")
+    assert acme.judge(answer({}, 405)) == (KeyStatus.UNVERIFIED, "not_verifiable")
     gemini = answer({"error": {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}, 400)
-    assert ADAPTERS["google"].judge(gemini) == (KeyStatus.INVALID, "refused_by_provider")
+    assert verification_of("google").judge(gemini) == (KeyStatus.INVALID, "refused_by_provider")
     restricted = answer({"error": {"code": "missing_scope"}}, 403)
-    assert ADAPTERS["openai"].judge(restricted) == (KeyStatus.UNVERIFIED, "missing_scope")
+    assert verification_of("openai").judge(restricted) == (KeyStatus.UNVERIFIED, "missing_scope")
 
 
 def test_every_adapter_is_complete() -> None:
     for name, adapter in ADAPTERS.items():
-        assert adapter.verification.method == "GET"
-        assert adapter.verification.path.startswith("/")
         assert any("canary" in value for value in adapter.auth("canary").values()), name
         assert adapter.options <= set(ChatOptionsV1.model_fields)
         assert "max_tokens" in adapter.options

@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from services.router.client import Delivery, ProviderClient, _CheckedResolver
+from services.router.client import ProviderClient, _CheckedResolver
 from services.router.providers.base import Failure, HttpRequest
+from services.router.sending import Delivery, Limits
 from shared.messages.vocabulary import Outcome
 from shared.testing.upstream import Upstream
 
@@ -20,7 +21,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 async def attempt(client: ProviderClient, base_url: str) -> Delivery:
     request = HttpRequest("POST", "/x", {}, b"{}")
-    return await client.send(base_url, request, {}, connect_s=2, first_byte_s=2, total_s=2)
+    return await client.send(base_url, request, {}, Limits(connect_s=2, first_byte_s=2, total_s=2))
 
 
 async def test_a_name_that_resolves_inside_is_refused_at_connect(upstream: Upstream) -> None:

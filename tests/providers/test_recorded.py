@@ -12,6 +12,7 @@ import pytest
 from services.router.client import ProviderClient
 from services.router.providers import PROVIDERS
 from services.router.providers.base import Adapter, ChatAnswer, ChatRequest, Failure, HttpAnswer
+from services.router.sending import Limits
 from shared.messages.router import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Outcome
 from shared.testing.upstream import Upstream
@@ -19,6 +20,7 @@ from tests.providers.recordings import InexpressibleError, Recording, canonical,
 
 KEY = "sk-recorded-canary-0123456789"
 HELLO = ChatOptionsV1(max_tokens=16)
+
 ANY = ChatRequest("stand-in", (ChatMessageV1(role="user", content="Hello!"),), HELLO)
 # Part of the recording's name -> how it must end. Recordings not named here are judged by their status alone.
 ENDINGS: dict[str, tuple[Outcome, str]] = {
@@ -85,9 +87,7 @@ async def _play(client: ProviderClient, recording: Recording, request: ChatReque
             upstream.base_url + prefix,
             adapter.encode(request),
             adapter.auth(KEY),
-            connect_s=5,
-            first_byte_s=5,
-            total_s=10,
+            Limits(connect_s=5, first_byte_s=5, total_s=10),
         )
         assert delivery.sent
         assert isinstance(delivery.result, HttpAnswer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.errors import Code, OmniError
+from shared.messages.custody import ActorV1
 
 
 class Role(StrEnum):
@@ -32,6 +33,9 @@ class Action(StrEnum):
     WRITE_CATALOGUE = "write_catalogue"
     WRITE_WORKSPACES = "write_workspaces"
     WRITE_TOKENS = "write_tokens"
+    READ_AUDIT = "read_audit"
+    ROTATE_DATA_KEYS = "rotate_data_keys"
+    ROTATE_MASTER_KEYS = "rotate_master_keys"
 
 
 _PLATFORM = frozenset({Role.PLATFORM_ADMIN})
@@ -51,15 +55,23 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
     Action.WRITE_CATALOGUE: _PLATFORM,
     Action.WRITE_WORKSPACES: _PLATFORM,
     Action.WRITE_TOKENS: _OWNERS,
+    Action.READ_AUDIT: _ADMINS,
+    Action.ROTATE_DATA_KEYS: _OWNERS,
+    Action.ROTATE_MASTER_KEYS: _PLATFORM,
 }
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is asking. ``workspace_id`` None: a platform admin."""
+    """Who is asking. ``workspace_id`` None: a platform admin. ``token_id``: by which access token."""
 
     role: Role
     workspace_id: int | None
+    token_id: str = ""
+
+    def actor(self, address: str | None) -> ActorV1:
+        """The principal as the audit names it; ``address``: the IP address the request came from."""
+        return ActorV1(kind="token", id=self.token_id, role=self.role.value, address=address)
 
     def may(self, action: Action) -> None:
         """Raises OmniError ``forbidden`` unless the role allows ``action``."""

@@ -1,5 +1,6 @@
 """Who is calling: a bearer token becomes a principal. One generic 401 for every way of not having one."""
 
+from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,6 +10,7 @@ from services.api.service import Edge
 from services.api.store import Store
 from shared.clock import Clock
 from shared.errors import Code, OmniError
+from shared.messages.custody import ActorV1
 from shared.remembered import Remembered
 
 REMEMBER_S = 2.0
@@ -55,5 +57,18 @@ def _edge(request: Request) -> Edge:
     return edge
 
 
+async def _actor(request: Request, principal: Annotated[Principal, Depends(_principal)]) -> ActorV1:
+    return principal.actor(address_of(request.client.host if request.client else None))
+
+
+def address_of(host: str | None) -> str | None:
+    """``host`` when it is an IP address: behind a proxy it is text that somebody else has written."""
+    try:
+        return None if host is None else ip_address(host).compressed
+    except ValueError:
+        return None
+
+
 Caller = Annotated[Principal, Depends(_principal)]
+Actor = Annotated[ActorV1, Depends(_actor)]
 TheEdge = Annotated[Edge, Depends(_edge)]

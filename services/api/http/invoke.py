@@ -12,7 +12,7 @@ from starlette.responses import Response
 from services.api.domain.access import Action
 from services.api.http.caller import Doorkeeper
 from services.api.http.errors import invalid_body
-from services.api.schemas import InvokeIn
+from services.api.schemas_invoke import InvokeIn
 from services.api.service import Edge
 from shared.messages.router import InvokedV1, InvokeV1, TokensV1
 from shared.money import format_usd

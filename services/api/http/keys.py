@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action
-from services.api.http.caller import Caller, TheEdge
+from services.api.http.caller import Actor, Caller, TheEdge
 from services.api.schemas import KeyChange, KeyIn, WorkspaceQuery
 from services.api.service import KeyWithBudget
 from shared.messages.vocabulary import Modality
@@ -22,10 +22,10 @@ async def list_keys(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery 
 
 
 @routes.post("", status_code=201)
-async def add_key(caller: Caller, edge: TheEdge, body: KeyIn) -> dict[str, Any]:
+async def add_key(caller: Caller, actor: Actor, edge: TheEdge, body: KeyIn) -> dict[str, Any]:
     """Store a key and verify it with the provider, at no cost. A refused key is stored as ``invalid``."""
     workspace = await edge.workspace(caller, Action.WRITE_KEYS, body.workspace_id)
-    return key_view(await edge.add_key(workspace, body))
+    return key_view(await edge.add_key(workspace, body, actor))
 
 
 @routes.get("/{key_id}")
@@ -36,17 +36,17 @@ async def get_key(caller: Caller, edge: TheEdge, key_id: str) -> dict[str, Any]:
 
 
 @routes.put("/{key_id}")
-async def change_key(caller: Caller, edge: TheEdge, key_id: str, body: KeyChange) -> dict[str, Any]:
-    """Change label, scopes or budgets, or replace the key; what is left out stays."""
+async def change_key(caller: Caller, actor: Actor, edge: TheEdge, key_id: str, body: KeyChange) -> dict[str, Any]:
+    """Change label, scopes, restrictions or budgets, or replace the key; what is left out stays."""
     key = await edge.find_key(caller, Action.WRITE_KEYS, key_id)
-    return key_view(await edge.change_key(key, body))
+    return key_view(await edge.change_key(key, body, actor))
 
 
 @routes.delete("/{key_id}", status_code=204)
-async def revoke_key(caller: Caller, edge: TheEdge, key_id: str) -> Response:
-    """Revoke for good: no call starts with the key once this has answered."""
+async def revoke_key(caller: Caller, actor: Actor, edge: TheEdge, key_id: str) -> Response:
+    """Revoke for good: calls under way are cut, and none starts with the key once this has answered."""
     key = await edge.find_key(caller, Action.WRITE_KEYS, key_id)
-    await edge.revoke_key(key)
+    await edge.revoke_key(key, actor)
     return Response(status_code=204)
 
 
@@ -69,6 +69,10 @@ def key_view(item: KeyWithBudget) -> dict[str, Any]:
         "label": key.label,
         "masked_key": key.masked_key,
         "scopes": {modality.value: modality in key.scopes for modality in Modality},
+        "restrictions": {
+            name: sorted(allowed) if (allowed := getattr(key.restrictions, name)) is not None else None
+            for name in ("models", "regions")
+        },
         "status": key.status.value,
         "status_reason": key.status_reason,
         "monthly_budget_usd": None if usd is None else float(usd_from_micros(usd)),

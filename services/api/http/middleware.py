@@ -12,7 +12,9 @@ from shared import logs
 from shared.errors import Code, OmniError
 from shared.telemetry import Telemetry
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+# A UUID, or a span or trace id. Anything longer or freer could be a key that somebody has put here by mistake.
+_REQUEST_ID = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+_OURS = re.compile(r"/(?:ai-[a-z]{1,16}|healthz|readyz|openapi\.json)?(?=/|$)")
 _FIXED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -83,5 +85,6 @@ def _limited(receive: Receive) -> Receive:
 
 
 def _route(path: str) -> str:
-    # Span names hold no ids: everything behind the first segment is left out.
-    return "/" + path.split("/", 2)[1][:40] if path.startswith("/") else "/"
+    # Span names hold no ids, and nothing a caller has made up: only the first segment, and only of our own routes.
+    ours = _OURS.match(path)
+    return ours.group() or "/" if ours else "unknown"

@@ -16,8 +16,16 @@ from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1, WarningV1
 from shared.messages.vocabulary import Outcome
 
-NOT_CALLED = frozenset(
+_RESTRICTED = {
+    "model": "This key doesn't allow the model {attempt.model}. Add it to the key's models or pick another alias.",
+    "region": (
+        "This key doesn't allow the region of {attempt.provider}. Add it to the key's regions or pick another alias."
+    ),
+}
+# What says nothing of a provider. A call that a revocation has cut off counts like one without a key.
+_UNTELLING = frozenset(
     {
+        Outcome.KEY_REVOKED,
         Outcome.MISSING_KEY,
         Outcome.UNSUPPORTED_SCOPE,
         Outcome.UNSUPPORTED_OPTION,
@@ -72,17 +80,17 @@ def warnings(attempts: Sequence[AttemptV1], near_cap: Sequence[BudgetV1]) -> tup
 
 def _fallback_warning(first: AttemptV1) -> WarningV1:
     reason = first.outcome
-    if reason in (Outcome.MISSING_KEY, Outcome.INVALID_KEY):
+    if reason in (Outcome.MISSING_KEY, Outcome.INVALID_KEY, Outcome.KEY_REVOKED):
         return WarningV1(code=reason, detail=ADD_A_KEY)
     if reason is Outcome.BUDGET_EXCEEDED:
         return WarningV1(code=reason, detail=BUDGET_REACHED)
     if reason is Outcome.UNSUPPORTED_SCOPE:
-        return WarningV1(code=reason, detail=scope_refused(first.detail or "this"))
+        return WarningV1(code=reason, detail=_scope_refused(first, first.detail or "this"))
     return WarningV1(code=Code.PROVIDER_ERROR, detail=ROUTED_TO_FALLBACK)
 
 
 def _called(attempts: Sequence[AttemptV1]) -> OmniError | None:
-    called = [attempt for attempt in attempts if attempt.outcome not in NOT_CALLED]
+    called = [attempt for attempt in attempts if attempt.outcome not in _UNTELLING]
     called = [attempt for attempt in called if attempt.status is not None or attempt.outcome is not Outcome.INVALID_KEY]
     if not called:
         return None
@@ -105,17 +113,37 @@ def _not_called(alias: AliasV1, attempts: Sequence[AttemptV1], budget: BudgetV1 
     if Outcome.BUDGET_EXCEEDED in by_outcome:
         return _over_budget(by_outcome[Outcome.BUDGET_EXCEEDED], budget)
     if refused := by_outcome.get(Outcome.UNSUPPORTED_SCOPE):
-        extra = {"scope": alias.modality.value, "key_id": refused.key_id}
-        return OmniError(Code.UNSUPPORTED_SCOPE, scope_refused(alias.modality.value), extra=extra)
+        return _unsupported_scope(alias, refused)
     if refused := by_outcome.get(Outcome.INVALID_KEY):
         return _invalid_key(refused)
-    if refused := by_outcome.get(Outcome.MISSING_KEY):
-        return OmniError(Code.MISSING_KEY, ADD_A_KEY, extra={"provider": refused.provider})
+    if refused := by_outcome.get(Outcome.KEY_REVOKED) or by_outcome.get(Outcome.MISSING_KEY):
+        return _missing_key(refused)
     if refused := by_outcome.get(Outcome.UNSUPPORTED_OPTION):
         detail = f"No target of this alias takes the option '{refused.detail}'; leave it out or change the alias."
         return OmniError(Code.INVALID_REQUEST, detail, extra={"option": refused.detail})
     detail = f"None of this alias's targets can do {alias.capability} yet; pick another alias or change its chain."
     return OmniError(Code.UNAVAILABLE, detail)
+
+
+def _missing_key(attempt: AttemptV1) -> OmniError:
+    extra = {"provider": attempt.provider}
+    if attempt.detail == "key_revoked":
+        extra |= {"key_id": str(attempt.key_id), "key_status": "revoked"}
+    return OmniError(Code.MISSING_KEY, ADD_A_KEY, extra=extra)
+
+
+def _unsupported_scope(alias: AliasV1, refused: AttemptV1) -> OmniError:
+    extra: dict[str, object] = {"key_id": refused.key_id}
+    if refused.detail in _RESTRICTED:
+        extra |= {"restriction": refused.detail, "provider": refused.provider, "model": refused.model}
+    else:
+        extra["scope"] = alias.modality.value
+    return OmniError(Code.UNSUPPORTED_SCOPE, _scope_refused(refused, alias.modality.value), extra=extra)
+
+
+def _scope_refused(refused: AttemptV1, modality: str) -> str:
+    restricted = _RESTRICTED.get(refused.detail or "")
+    return restricted.format(attempt=refused) if restricted else scope_refused(modality)
 
 
 def _invalid_key(attempt: AttemptV1) -> OmniError:

@@ -11,23 +11,29 @@ from shared.messages.vocabulary import Capability, KeyStatus, Outcome
 
 @dataclass(frozen=True)
 class Offer:
-    """What a provider can do today. ``options``: the chat options its adapter can express."""
+    """What a provider can do today. ``options``: the chat options its adapter can express.
+
+    ``region``: where the provider says it works; None when it does not say.
+    """
 
     provider: str
     host: str
     capabilities: frozenset[Capability]
     options: frozenset[str]
     aggregator: bool
+    region: str | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A target with the key that would pay for it."""
+    """A target with the key that would pay for it. ``restricted``: the key is for some models or regions only."""
 
     target: TargetV1
     key_id: str
     key_version: int
     host: str
+    region: str | None = None
+    restricted: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,13 @@ def _steps(
     if not keys:
         return [Skipped(target, Outcome.MISSING_KEY)]
     refused = {refusal.key_id for refusal in refusals}
-    usable = [Candidate(target, key.id, key.version, key.host) for key in keys if key.id not in refused]
+    usable = [_candidate(target, key, offer) for key in keys if key.id not in refused]
     return [*usable] or [most_telling(refusals)]
+
+
+def _candidate(target: TargetV1, key: KeyV1, offer: Offer) -> Candidate:
+    restricted = (key.restrictions.models, key.restrictions.regions) != (None, None)
+    return Candidate(target, key.id, key.version, key.host, offer.region, restricted)
 
 
 def _refused(alias: AliasV1, target: TargetV1, key: KeyV1, offer: Offer) -> Skipped | None:
@@ -85,6 +96,8 @@ def _refused(alias: AliasV1, target: TargetV1, key: KeyV1, offer: Offer) -> Skip
         return Skipped(target, Outcome.INVALID_KEY, "provider_address_changed", key.id)
     if alias.modality not in key.scopes:
         return Skipped(target, Outcome.UNSUPPORTED_SCOPE, alias.modality.value, key.id)
+    if refused := key.restrictions.refuses(target.model, offer.region):
+        return Skipped(target, Outcome.UNSUPPORTED_SCOPE, refused, key.id)
     return None
 
 

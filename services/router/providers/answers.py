@@ -1,20 +1,19 @@
 """What all adapters do alike with an answer: the failure in it, the verdict on a key, when to come back."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from services.router.domain.outcome import CODES, PLAIN_CODES, detail_of, outcome_of
-from services.router.providers.base import UNTOLD, ChatAnswer, Failure, HttpAnswer, json_of
+from services.router.providers.base import UNTOLD, ChatAnswer, Failure, HttpAnswer, Verdict, json_of
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import KeyStatus, Outcome
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LONGEST_WAIT_S = 86_400.0
-
-Verdict = tuple[KeyStatus, str | None]
+REFUSED = "refused_by_provider"
 
 
 def failure_of(answer: HttpAnswer, *codes: str | None, retry_after_s: float | None = None) -> Failure:
@@ -112,21 +111,25 @@ def _until(moment: str, sent_at: str | None) -> float | None:
 
 
 def judge_by(
-    fail: Callable[[HttpAnswer], Failure], *, not_verifiable: frozenset[int] = frozenset()
+    fail: Callable[[HttpAnswer], Failure], *, shows: str | None = None, undecided: Mapping[int, str] | None = None
 ) -> Callable[[HttpAnswer], Verdict]:
-    """The verdict on a key: accepted, refused, or no telling (at once for the statuses ``not_verifiable``)."""
+    """The verdict on a key: accepted, refused, or no telling (for the reasons given to the statuses ``undecided``).
+
+    ``shows``: what the JSON object of an acceptance holds. A login page that answers everybody with 200 does not.
+    """
 
     def judge(answer: HttpAnswer) -> Verdict:
-        if 200 <= answer.status < 300:
+        body = json_of(answer) if answer.status == 200 else None
+        if body is not None and (shows is None or body.get(shows) is not None):
             return KeyStatus.ACTIVE, None
-        if answer.status in not_verifiable:
-            return KeyStatus.UNVERIFIED, "not_verifiable"
+        if undecided and answer.status in undecided:
+            return KeyStatus.UNVERIFIED, undecided[answer.status]
         failure = fail(answer)
         # A restricted key may lack the right to list models and still be good for calls.
         if failure.detail == "missing_scope":
             return KeyStatus.UNVERIFIED, "missing_scope"
         if failure.outcome is Outcome.INVALID_KEY:
-            return KeyStatus.INVALID, "refused_by_provider"
+            return KeyStatus.INVALID, REFUSED
         return KeyStatus.UNVERIFIED, str(failure.outcome)
 
     return judge

@@ -14,6 +14,7 @@ from services.router.providers.base import (
     HttpRequest,
     Provider,
     Unfit,
+    Verification,
     at,
     count_at,
     json_body,
@@ -107,16 +108,20 @@ def fail(answer: HttpAnswer) -> Failure:
     return replace(failure, outcome=meaning[0], detail=meaning[1])
 
 
+def auth(key: str) -> dict[str, str]:
+    """The key, and the version without which nothing is answered."""
+    return {"x-api-key": key, **VERSION}
+
+
 ANTHROPIC = Provider(
     id="anthropic",
     name="Anthropic",
     base_url="https://api.anthropic.com",
+    verification=Verification("/v1/models", auth, judge_by(fail, shows="data")),
     adapter=Adapter(
         encode=encode,
         decode=decode_by(read, fail),
-        auth=lambda key: {"x-api-key": key, **VERSION},
-        verify_path="/v1/models",
-        judge=judge_by(fail),
+        auth=auth,
         options=frozenset({"max_tokens", "temperature", "top_p", "stop"}),
         fail=fail,
     ),

@@ -83,6 +83,29 @@ class Failure:
     provider_request_id: str | None = None
 
 
+Verdict = tuple[KeyStatus, str | None]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How to ask a provider whether it accepts a key, by a call that costs nothing. Every function is pure.
+
+    Attributes:
+        path: GET here.
+        auth: the headers that carry the key, and those without which the provider answers nobody.
+        judge: the verdict in the answer, with a reason of our own unless the key is active.
+    """
+
+    path: str
+    auth: Callable[[str], dict[str, str]]
+    judge: Callable[[HttpAnswer], Verdict]
+
+    @property
+    def request(self) -> HttpRequest:
+        """The request that ``judge`` reads the answer of."""
+        return HttpRequest("GET", self.path, {}, b"")
+
+
 @dataclass(frozen=True)
 class Adapter:
     """One provider's dialect. Every function is pure.
@@ -91,8 +114,6 @@ class Adapter:
         encode: the request for a conversation. Raises ``Unfit`` when the provider cannot take it.
         decode: the answer or the failure in an HTTP answer of any status.
         auth: the headers that carry a key.
-        verify_path: GET here tells whether a key is accepted, and costs nothing.
-        judge: the verdict in the answer to that, with a reason unless the key is active.
         options: fields of ``ChatOptionsV1`` the provider understands.
         fail: the failure in an answer that is no success.
     """
@@ -100,28 +121,26 @@ class Adapter:
     encode: Callable[[ChatRequest], HttpRequest]
     decode: Callable[[HttpAnswer], ChatAnswer | Failure]
     auth: Callable[[str], dict[str, str]]
-    verify_path: str
-    judge: Callable[[HttpAnswer], tuple[KeyStatus, str | None]]
     options: frozenset[str]
     fail: Callable[[HttpAnswer], Failure]
-
-    @property
-    def verification(self) -> HttpRequest:
-        """The request that ``judge`` reads the answer of."""
-        return HttpRequest("GET", self.verify_path, {}, b"")
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider we know. Without ``adapter`` it is planned: keys may be stored, nothing can be called."""
+    """A provider we know. Without ``adapter`` it is planned: keys may be stored and checked, nothing can be called.
+
+    ``region``: where it works, if ``base_url`` says so; None for hosts that may work anywhere.
+    """
 
     id: str
     name: str
     base_url: str
+    verification: Verification
     adapter: Adapter | None = None
     capabilities: tuple[Capability, ...] = ()
     planned_capabilities: tuple[Capability, ...] = ()
     aggregator: bool = False
+    region: str | None = None
 
 
 def billing_of(result: ChatAnswer | Failure, *, sent: bool) -> Billing:

@@ -15,6 +15,7 @@ from services.router.providers.base import (
     HttpRequest,
     Provider,
     Unfit,
+    Verification,
     at,
     count_at,
     json_body,
@@ -121,16 +122,20 @@ def _quota_is_out(details: list[Any], wait: str | None) -> bool:
     return "PerDay" in quotas or (bool(violations) and wait is None and "PerMinute" not in quotas)
 
 
+def auth(key: str) -> dict[str, str]:
+    """The key in a header, never in the URL."""
+    return {"x-goog-api-key": key}
+
+
 GOOGLE = Provider(
     id="google",
     name="Google Gemini",
     base_url="https://generativelanguage.googleapis.com",
+    verification=Verification("/v1beta/models?pageSize=1", auth, judge_by(fail, shows="models")),
     adapter=Adapter(
         encode=encode,
         decode=decode_by(read, fail),
-        auth=lambda key: {"x-goog-api-key": key},
-        verify_path="/v1beta/models?pageSize=1",
-        judge=judge_by(fail),
+        auth=auth,
         options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
         fail=fail,
     ),

@@ -4,20 +4,19 @@ from functools import partial
 
 from services.router.providers import chat_completions
 from services.router.providers.answers import bearer, decode_by, judge_by
-from services.router.providers.base import Adapter, Provider
+from services.router.providers.base import Adapter, Provider, Verification
 from shared.messages.vocabulary import Capability
 
 OPENAI = Provider(
     id="openai",
     name="OpenAI",
     base_url="https://api.openai.com/v1",
+    verification=Verification("/models", bearer, judge_by(chat_completions.fail, shows="data")),
     adapter=Adapter(
         # Reasoning models refuse ``max_tokens``; every chat model takes this name.
         encode=partial(chat_completions.encode, limit_field="max_completion_tokens"),
         decode=decode_by(partial(chat_completions.read, lenient=False), chat_completions.fail),
         auth=bearer,
-        verify_path="/models",
-        judge=judge_by(chat_completions.fail),
         options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
         fail=chat_completions.fail,
     ),

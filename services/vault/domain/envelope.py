@@ -59,6 +59,10 @@ class Kek(Protocol):
         """The DEK. Raises CannotOpen, or OmniError ``unavailable`` when the key service is away."""
         ...
 
+    async def close(self) -> None:
+        """Let go of the key service."""
+        ...
+
 
 @dataclass(frozen=True)
 class DekPlace:

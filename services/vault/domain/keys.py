@@ -1,19 +1,22 @@
 """What may happen to a stored key: which input is accepted, how its status moves, who may lease it."""
 
+import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from services.vault.domain.envelope import KeyPlace
-from shared.errors import ADD_A_KEY, Code, OmniError, invalid, not_found, scope_refused
-from shared.messages.vault import KeyV1, LeaseKeyV1
+from shared.errors import ADD_A_KEY, Code, OmniError, invalid, not_found, restriction_refused, scope_refused
+from shared.messages.vault import KeyV1, LeaseKeyV1, RestrictionsV1
 from shared.messages.vocabulary import KeyStatus, Modality
 
 SECRET_MIN_CHARS = 8
 SECRET_MAX_CHARS = 4096
 TEXT_MAX_CHARS = 300
+MODEL_MAX_CHARS = 200
 WORKSPACE_MAX = 2**63 - 1
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Key:
     ciphertext: bytes | None = field(repr=False)
     created_at: datetime
     updated_at: datetime
+    restrictions: RestrictionsV1 = field(default_factory=RestrictionsV1)
     status_reason: str | None = None
     last_verified_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -55,6 +59,7 @@ class Key:
             label=self.label,
             masked_key=self.masked_key,
             scopes=self.scopes,
+            restrictions=self.restrictions,
             status=self.status,
             status_reason=self.status_reason,
             host=self.host,
@@ -98,6 +103,22 @@ def check_text(name: str, text: str) -> None:
         raise invalid(f"{name} must not contain control characters.", field=name)
 
 
+def check_restrictions(restrictions: RestrictionsV1) -> None:
+    """Raises OmniError ``invalid_request`` unless every model and region named could be one.
+
+    A ``*`` stands at a model's end only. To allow nothing is refused too: revoking the key says that better.
+    """
+    for name in ("models", "regions"):
+        if getattr(restrictions, name) == frozenset():
+            raise invalid(f"{name} must name at least one, or be null for no restriction.", field=name)
+    for model in restrictions.models or ():
+        if not 1 <= len(model) <= MODEL_MAX_CHARS or "*" in model[:-1]:
+            raise invalid(f"A model has 1 to {MODEL_MAX_CHARS} characters, and a * only at its end.", field="models")
+        check_text("models", model)
+    if not all(_REGION.fullmatch(region) for region in restrictions.regions or ()):
+        raise invalid("A region has 1 to 40 small letters, digits or hyphens, as eu or us.", field="regions")
+
+
 def parse_secret(raw: bytes) -> str:
     """The API key as text.
 
@@ -114,15 +135,25 @@ def parse_secret(raw: bytes) -> str:
 # -- transitions ---------------------------------------------------------------------------------------------
 
 
-def changed(key: Key, label: str | None, scopes: frozenset[Modality] | None, now: datetime) -> Key:
-    """``key`` under another label or with other scopes; None leaves one alone. Raises OmniError ``conflict``."""
+def changed(
+    key: Key,
+    label: str | None,
+    scopes: frozenset[Modality] | None,
+    restrictions: RestrictionsV1 | None,
+    now: datetime,
+) -> Key:
+    """``key`` under another label, with other scopes or restrictions; None leaves one alone.
+
+    The very same key when nothing differs. Raises OmniError ``conflict``.
+    """
     _must_live(key)
-    return replace(
+    after = replace(
         key,
         label=key.label if label is None else label,
         scopes=key.scopes if scopes is None else scopes,
-        updated_at=now,
+        restrictions=key.restrictions if restrictions is None else restrictions,
     )
+    return key if after == key else replace(after, updated_at=now)
 
 
 def awaiting_secret(key: Key, *, masked_key: str, host: str, dek_id: UUID, now: datetime) -> Key:
@@ -173,6 +204,7 @@ def same_request(stored: Key, asked: Key) -> bool:
         not stored.revoked
         and (stored.id, stored.workspace_id, stored.provider, stored.host, stored.label, stored.scopes)
         == (asked.id, asked.workspace_id, asked.provider, asked.host, asked.label, asked.scopes)
+        and stored.restrictions == asked.restrictions
     )  # fmt: skip
 
 
@@ -187,7 +219,8 @@ def _must_live(key: Key) -> None:
 def may_lease(key: Key, request: LeaseKeyV1) -> OmniError | None:
     """None when the router may have the key, else the problem to answer.
 
-    ``request.verifying`` allows a key of any status but revoked, and any scope: it only asks whether the key works.
+    ``request.verifying`` allows a key of any status but revoked, any scope, model and region: it only asks whether
+    the key works.
     """
     if key.revoked:
         return _missing(key)
@@ -196,11 +229,19 @@ def may_lease(key: Key, request: LeaseKeyV1) -> OmniError | None:
         return OmniError(Code.CONFLICT, detail, extra={"key_id": str(key.id)})
     if request.verifying:
         return None
-    if key.status is KeyStatus.INVALID:
-        return _missing(key)
+    return _missing(key) if key.status is KeyStatus.INVALID else _not_allowed(key, request)
+
+
+def _not_allowed(key: Key, request: LeaseKeyV1) -> OmniError | None:
     if request.scope not in key.scopes:
         extra = {"key_id": str(key.id), "scope": request.scope.value}
         return OmniError(Code.UNSUPPORTED_SCOPE, scope_refused(request.scope), extra=extra)
+    refused = key.restrictions.refuses(request.model, request.region)
+    if refused:
+        value: str | None = getattr(request, refused)
+        return OmniError(
+            Code.UNSUPPORTED_SCOPE, restriction_refused(refused, value), extra={"key_id": str(key.id), refused: value}
+        )
     return None
 
 

@@ -15,7 +15,7 @@ EVERYWHERE = {"PATH", "OMNIPOST_ENV", "LOG_LEVEL", "NATS_URL", "NATS_NKEY_SEED_F
 OWN = {
     "api": {"VAULT_PUBLIC_FILE", "OMNIPOST_HOST", "OMNIPOST_PORT", "TOKEN_PEPPER_FILE", "ADMIN_TOKEN_FILE"},
     "router": {"VAULT_PUBLIC_FILE", "OMNIPOST_ALLOWED_PRIVATE_HOSTS"},
-    "vault": {"AI_ENCRYPTION_KEY", "VAULT_IDENTITY_FILE"},
+    "vault": {"VAULT_KEKS_FILE", "VAULT_IDENTITY_FILE"},
     "metering": set[str](),
 }
 
@@ -49,7 +49,11 @@ def test_only_the_vault_sees_the_encryption_key(tmp_path: Path) -> None:
     wiring = wiring_of(tmp_path, AI_ENCRYPTION_KEY="given-key")
     holders = [name for name in SERVICES if "given-key" in environment_of(wiring, name).values()]
     assert holders == ["vault"]
-    assert environment_of(wiring_of(tmp_path), "vault")["AI_ENCRYPTION_KEY"] == "kek-secret"
+    both = environment_of(wiring_of(tmp_path, AI_ENCRYPTION_KEY="new", AI_ENCRYPTION_KEY_PREVIOUS="old"), "vault")
+    assert (both["AI_ENCRYPTION_KEY"], both["AI_ENCRYPTION_KEY_PREVIOUS"]) == ("new", "old")
+    from_file = environment_of(wiring_of(tmp_path), "vault")
+    assert "kek-secret" not in from_file.values()
+    assert Path(from_file["VAULT_KEKS_FILE"]).read_text() == "kek-secret\n"
 
 
 def test_settings_never_show_a_secret() -> None:

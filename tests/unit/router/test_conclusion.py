@@ -19,6 +19,7 @@ MISSING, SCOPE, BUDGET = (
 KNOWN_BAD, REFUSED = attempt(Outcome.INVALID_KEY), attempt(Outcome.INVALID_KEY, 401)
 DOWN, LATE, LIMITED = attempt(Outcome.PROVIDER_ERROR, 500), attempt(Outcome.TIMEOUT), attempt(Outcome.RATE_LIMITED, 429)
 NO_ADAPTER = attempt(Outcome.UNAVAILABLE)
+CUT, NOT_BEGUN = attempt(Outcome.KEY_REVOKED, None, "key_revoked"), attempt(Outcome.MISSING_KEY, None, "key_revoked")
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,11 @@ NO_ADAPTER = attempt(Outcome.UNAVAILABLE)
         ([MISSING, NO_ADAPTER], Code.MISSING_KEY, ADD_A_KEY),
         ([KNOWN_BAD, MISSING], Code.MISSING_KEY, ADD_A_KEY),
         ([REFUSED], Code.MISSING_KEY, ADD_A_KEY),
+        ([CUT], Code.MISSING_KEY, ADD_A_KEY),
+        ([CUT, MISSING], Code.MISSING_KEY, ADD_A_KEY),
+        ([CUT, DOWN], Code.PROVIDER_ERROR, ROUTED_TO_FALLBACK),
+        ([LIMITED, CUT], Code.RATE_LIMITED, None),
+        ([CUT, BUDGET], Code.BUDGET_EXCEEDED, BUDGET_REACHED),
         ([SCOPE, MISSING], Code.UNSUPPORTED_SCOPE, scope_refused("text")),
         ([MISSING, BUDGET], Code.BUDGET_EXCEEDED, BUDGET_REACHED),
         ([BUDGET, SCOPE], Code.BUDGET_EXCEEDED, BUDGET_REACHED),
@@ -58,6 +64,26 @@ def test_the_error_is_the_one_that_helps_most(attempts: list[AttemptV1], code: C
 def test_an_alias_without_adapters_says_what_it_cannot_do() -> None:
     video = alias("p", capability=Capability.VIDEO_GENERATION)
     assert "video_generation" in conclude(video, "call", [NO_ADAPTER], None).detail
+
+
+def test_a_revoked_key_is_told_from_one_that_never_was() -> None:
+    for given in (CUT, NOT_BEGUN):
+        extra = conclude(alias("p"), "call", [given], None).extra
+        assert (extra["provider"], extra["key_id"], extra["key_status"]) == ("p", "k", "revoked")
+    assert "key_status" not in conclude(alias("p"), "call", [MISSING], None).extra
+
+
+def test_a_restriction_is_named_with_what_to_do() -> None:
+    model = conclude(alias("p"), "call", [attempt(Outcome.UNSUPPORTED_SCOPE, None, "model")], None)
+    assert model.code is Code.UNSUPPORTED_SCOPE
+    assert model.detail == ("This key doesn't allow the model m. Add it to the key's models or pick another alias.")
+    assert (model.extra["restriction"], model.extra["model"], model.extra["key_id"]) == ("model", "m", "k")
+    region = attempt(Outcome.UNSUPPORTED_SCOPE, None, "region")
+    said = conclude(alias("p"), "call", [region], None)
+    assert (said.extra["restriction"], said.extra["provider"], said.extra["key_id"]) == ("region", "p", "k")
+    assert "region of p" in said.detail
+    [warned] = warnings([region, attempt(Outcome.SUCCESS, 200)], ())
+    assert warned.detail == said.detail
 
 
 def test_the_fallback_is_explained_and_the_first_choice_is_not() -> None:

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from services.router.domain.plan import Candidate, Offer, Skipped, plan
 from shared.messages.catalogue import AliasV1, TargetV1
 from shared.messages.router import ChatOptionsV1
-from shared.messages.vault import KeyV1
+from shared.messages.vault import KeyV1, RestrictionsV1
 from shared.messages.vocabulary import Capability, KeyStatus, Modality, Outcome
 
+NONE = RestrictionsV1()
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ALL_OPTIONS = frozenset(ChatOptionsV1.model_fields)
 TEXT = frozenset({Modality.TEXT})
@@ -24,19 +25,21 @@ def alias(*providers: str, capability: Capability = Capability.CHAT, aggregators
 
 def key(
     key_id: str, provider: str, *, scopes: frozenset[Modality] = TEXT, status: KeyStatus = KeyStatus.ACTIVE,
-    host: str | None = None,
+    host: str | None = None, restrictions: RestrictionsV1 = NONE,
 ) -> KeyV1:  # fmt: skip
     return KeyV1(
         id=key_id, workspace_id=1, provider=provider, label="k", masked_key="…", scopes=scopes, status=status,
         host=host or f"{provider}.example", version=1, created_at=NOW, updated_at=NOW,
+        restrictions=restrictions,
     )  # fmt: skip
 
 
 def offer(
-    provider: str, *, chat: bool = True, aggregator: bool = False, options: frozenset[str] = ALL_OPTIONS
-) -> Offer:
+    provider: str, *, chat: bool = True, aggregator: bool = False, options: frozenset[str] = ALL_OPTIONS,
+    region: str | None = None,
+) -> Offer:  # fmt: skip
     capabilities = frozenset({Capability.CHAT} if chat else ())
-    return Offer(provider, f"{provider}.example", capabilities, options, aggregator)
+    return Offer(provider, f"{provider}.example", capabilities, options, aggregator, region)
 
 
 def offers(*all_of: Offer) -> dict[str, Offer]:
@@ -86,6 +89,32 @@ def test_a_missing_scope_is_told_before_a_missing_adapter() -> None:
     assert step.outcome is Outcome.UNSUPPORTED_SCOPE
 
 
+EU = RestrictionsV1(regions=frozenset({"eu"}))
+OTHER = RestrictionsV1(models=frozenset({"n", "m-*"}))
+
+
+def test_a_restricted_key_serves_only_what_it_is_for() -> None:
+    known = offers(offer("a", region="eu"), offer("b", region="us"), offer("c"))
+    keys = [key("1", "a", restrictions=EU), key("2", "b", restrictions=EU), key("3", "c", restrictions=EU)]
+    steps = plan(alias("a", "b", "c"), keys, known, NO_OPTIONS)
+    assert [type(step) for step in steps] == [Candidate, Skipped, Skipped]
+    assert isinstance(steps[0], Candidate)
+    assert (steps[0].restricted, steps[0].region) == (True, "eu")
+    for step in steps[1:]:
+        assert isinstance(step, Skipped)
+        assert (step.outcome, step.detail) == (Outcome.UNSUPPORTED_SCOPE, "region")
+
+
+def test_another_key_of_the_same_target_takes_over_from_a_restricted_one() -> None:
+    keys = [key("1", "a", restrictions=OTHER), key("2", "a"), key("3", "b", restrictions=OTHER)]
+    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), NO_OPTIONS)
+    assert [(type(step), step.key_id) for step in steps] == [(Candidate, "2"), (Skipped, "3")]
+    assert isinstance(steps[0], Candidate)
+    assert not steps[0].restricted
+    assert isinstance(steps[1], Skipped)
+    assert (steps[1].outcome, steps[1].detail) == (Outcome.UNSUPPORTED_SCOPE, "model")
+
+
 KEYS = st.lists(
     st.builds(
         key,
@@ -94,6 +123,7 @@ KEYS = st.lists(
         scopes=st.frozensets(st.sampled_from(Modality)),
         status=st.sampled_from(KeyStatus),
         host=st.sampled_from([None, "elsewhere.example"]),
+        restrictions=st.sampled_from([RestrictionsV1(), EU, OTHER, RestrictionsV1(models=frozenset({"*"}))]),
     ),
     max_size=8,
 )
@@ -109,5 +139,8 @@ def test_only_usable_keys_are_ever_candidates_and_no_target_is_forgotten(keys: l
             assert chosen.provider == step.target.provider
             assert chosen.status in (KeyStatus.ACTIVE, KeyStatus.UNVERIFIED)
             assert Modality.TEXT in chosen.scopes
+            assert chosen.restrictions.models in (None, frozenset({"*"}))
+            assert chosen.restrictions.regions is None
+            assert step.restricted == (chosen.restrictions != RestrictionsV1())
             assert chosen.host == f"{chosen.provider}.example"
     assert list(dict.fromkeys(step.target.provider for step in steps)) == chain

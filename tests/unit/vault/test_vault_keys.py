@@ -142,7 +142,7 @@ def test_revocation_is_final() -> None:
     with pytest.raises(OmniError):
         keys.judged(KEY, 3, KeyStatus.REVOKED, None, LATER)
     with pytest.raises(OmniError) as caught:
-        keys.changed(gone, "label", None, LATER)
+        keys.changed(gone, "label", None, None, LATER)
     assert caught.value.code is Code.CONFLICT
     with pytest.raises(OmniError) as caught:
         keys.awaiting_secret(gone, masked_key="", host="", dek_id=gone.dek_id, now=LATER)

@@ -1,4 +1,4 @@
-"""The local KEK: ``AI_ENCRYPTION_KEY``. A remote key service will be another ``domain.envelope.Kek``."""
+"""A KEK in this process's memory: 32 random bytes, or a passphrase."""
 
 import base64
 import binascii
@@ -10,12 +10,15 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from services.vault.domain import envelope
 from services.vault.domain.envelope import DekPlace
-from shared.errors import OmniError, invalid
 
 PASSPHRASE_MIN_CHARS = 16
 _DISTINCT_MIN = 8
 _HEX_CHARS = 64
 _SCRYPT_SALT = b"omnipost vault kek passphrase v1"
+
+
+class Weak(Exception):  # noqa: N818 - reads as the sentence it is
+    """A text is no good KEK; the message says why and never repeats it."""
 
 
 class LocalKek:
@@ -27,19 +30,20 @@ class LocalKek:
         self._id = "local:" + _expand(material, b"omnipost vault kek id v1", 8).hex()
 
     @classmethod
-    def parse(cls, text: str) -> "LocalKek":
-        """Read ``AI_ENCRYPTION_KEY``: base64 or hex of 32 bytes, or a passphrase of at least 16 characters.
+    def parse(cls, text: str, *, passphrases: bool = True) -> "LocalKek":
+        """Read base64 or hex of 32 bytes or, with ``passphrases``, a passphrase of at least 16 characters.
 
-        A passphrase is stretched with scrypt (n=2^15, r=8, p=1; 32 MiB). Raises OmniError ``invalid_request``,
-        which never repeats the value, for anything weaker.
+        A passphrase is stretched with scrypt (n=2^15, r=8, p=1; 32 MiB). Raises Weak for anything weaker.
         """
         text = text.strip()
         material = _from_hex(text) or _from_base64(text)
         if material is not None:
             _must_vary(material)
             return cls(material)
+        if not passphrases:
+            raise Weak("it is not base64 or hex of 32 bytes, and a passphrase is too weak for production")
         if len(text) < PASSPHRASE_MIN_CHARS:
-            raise _weak("it is a passphrase of fewer than 16 characters")
+            raise Weak("it is a passphrase of fewer than 16 characters")
         passphrase = text.encode()
         _must_vary(passphrase)
         return cls(Scrypt(salt=_SCRYPT_SALT, length=envelope.KEY_BYTES, n=2**15, r=8, p=1).derive(passphrase))
@@ -56,6 +60,9 @@ class LocalKek:
     async def unwrap(self, wrapped: bytes, place: DekPlace) -> bytes:
         """The DEK. Raises CannotOpen."""
         return envelope.unwrap_dek(self._key, wrapped, place)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
 
 
 def _from_hex(text: str) -> bytes | None:
@@ -80,14 +87,7 @@ def _from_base64(text: str) -> bytes | None:
 
 def _must_vary(material: bytes) -> None:
     if len(set(material)) < _DISTINCT_MIN:
-        raise _weak("it repeats the same few characters")
-
-
-def _weak(reason: str) -> OmniError:
-    return invalid(
-        f"AI_ENCRYPTION_KEY is refused: {reason}. Use base64 or hex of 32 random bytes "
-        "(openssl rand -base64 32), or a passphrase of at least 16 characters."
-    )
+        raise Weak("it repeats the same few characters")
 
 
 def _expand(material: bytes, purpose: bytes, length: int) -> bytes:

@@ -1,0 +1,69 @@
+import random
+import string
+from time import process_time
+
+import pytest
+
+from services.router.domain.bodies import PIECE, without
+
+PREFIXES = ("sk-proj-", "sk-ant-api03-", "gsk_", "AIza", "", "sk-or-v1-")
+_LETTERS = string.ascii_letters + string.digits + "-_"
+
+
+def _keys(count: int) -> list[tuple[str, str]]:
+    """Vendor's prefix, and the whole key."""
+    rng = random.Random(4)  # noqa: S311 - keys that open nothing
+    prefixes = [PREFIXES[number % len(PREFIXES)] for number in range(count)]
+    return [(prefix, prefix + "".join(rng.choices(_LETTERS, k=40))) for prefix in prefixes]
+
+
+def _is_word(piece: str) -> bool:
+    return not set(piece) - set(string.ascii_lowercase + "-_")
+
+
+def test_no_piece_of_a_key_comes_through() -> None:
+    cut = 0
+    for prefix, key in _keys(30):
+        for start in range(len(key) - PIECE + 1):
+            for end in range(start + PIECE, len(key) + 1):
+                if end <= len(prefix):
+                    continue
+                text = f"<{key[start:end]}>"
+                body, headers = without(text.encode(), {"x-request-id": text, "date": "x"}, [key])
+                left = [at for at in range(len(key) - PIECE + 1) if key[at : at + PIECE].encode() in body]
+                assert not [at for at in left if at + PIECE > len(prefix) and not _is_word(key[at : at + PIECE])], text
+                assert (list(headers) == ["date"]) is (text.encode() != body)
+                cut += text.encode() != body
+    print(f"pieces={cut} left=0")
+    assert cut > 10_000
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("sk-ant-api03-Xa91ZZbf0123456789", "Keys begin with sk-ant-api03-, others with sk-proj-."),
+        ("sk-proj-0a1b2c3d4e5f6a7b8c9d", "export KEY=sk-proj-…"),
+        ("my-development-key-for-ollama", "development goes on; ollama is for-all"),
+        ("sk-0a1b2c3d4e5f6a7b8c9d", "0a1b2c3 is shorter than a piece"),
+        ("short12", "short12 is no key"),
+    ],
+)
+def test_what_is_no_secret_stays(key: str, text: str) -> None:
+    assert without(text.encode(), {"x-request-id": text}, [key]) == (text.encode(), {"x-request-id": text})
+
+
+def test_a_whole_key_of_words_is_cut_out() -> None:
+    key = "my-development-key-for-ollama"
+    assert without(f"bad key {key}!".encode(), {"x": key, "y": "z"}, [key]) == (b"bad key [removed]!", {"y": "z"})
+
+
+def test_it_costs_microseconds() -> None:
+    key = "sk-proj-" + "".join(key for _, key in _keys(4))[:156]
+    headers = {f"x-header-{number}": "some value or other" for number in range(20)}
+    body = b'{"choices": [{"message": {"content": "An answer of ordinary length."}}]}' * 28
+    began = process_time()
+    for _ in range(1000):
+        without(body, headers, [key])
+    spent = (process_time() - began) * 1000
+    print(f"a body of {len(body)} bytes and a key of {len(key)} characters: {spent:.0f} µs")
+    assert spent < 1000
