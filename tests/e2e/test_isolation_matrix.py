@@ -13,7 +13,7 @@ from services.api.domain.access import Role
 from shared.testing.stack import Stack
 from shared.testing.upstream import Upstream
 from tests.e2e.isolation import METHODS, OPEN, ROUTES, STATUSES, WORKSPACE_ROLES, Side, Somebody, rows_of
-from tests.e2e.world import CHAT, World, accept_keys, chat_answer, ok
+from tests.e2e.world import CHAT, World, accept_keys, chat_answer, eventually, ok
 
 AT_ONCE = 16
 
@@ -107,6 +107,7 @@ async def _all_that_must_be_refused(matrix: Matrix) -> None:
 
 async def _all_that_is_allowed(matrix: Matrix, side: Side) -> None:
     other = matrix.other(side)
+    await _settled(matrix, other)
     before, mine_before = _snapshot(matrix, [other]), _snapshot(matrix, [side])
     for name, route in ROUTES.items():
         for who in matrix.everybody:
@@ -120,6 +121,16 @@ async def _all_that_is_allowed(matrix: Matrix, side: Side) -> None:
             await _borrow_ids(matrix, who, side, other)
     matrix.tally.cross_writes += len(_changes(before, _snapshot(matrix, [other])))
     assert len(_changes(mine_before, _snapshot(matrix, [side]))) > 5, "a change would be seen"
+
+
+async def _settled(matrix: Matrix, side: Side) -> None:
+    """Its own calls are accounted for, so that what changes from now on was changed by others."""
+    held = "SELECT 1 FROM metering.reservations WHERE workspace_id = %s AND state = 'held'"
+
+    async def none_is_held() -> bool | None:
+        return None if await matrix.stack.query(held, side.workspace) else True
+
+    await eventually(none_is_held)
 
 
 async def _borrow_ids(matrix: Matrix, who: Somebody, mine: Side, theirs: Side) -> None:
