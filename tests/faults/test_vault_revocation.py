@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from shared.bus import Bus
@@ -89,10 +88,9 @@ async def _keys(world: World, workspace: int, provider: str, count: int) -> dict
     return made
 
 
-async def _journal(port: int, secret: str) -> list[dict[str, Any]]:
+async def _journal(world: World, port: int, secret: str) -> list[dict[str, Any]]:
     """What the provider has noted of a key."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
-        notes: list[dict[str, Any]] = (await http.get(f"http://127.0.0.1:{port}/journal?{secret}")).json()
+    notes: list[dict[str, Any]] = (await world.http.get(f"http://127.0.0.1:{port}/journal?{secret}")).json()
     return notes
 
 
@@ -150,13 +148,13 @@ class TestVaultRevocation:
         offering = asyncio.create_task(load.offer(stop))
         times = {}
         for key_id, secret in list(keys.items())[:REVOKED]:
-            await eventually(partial(_under_way, port, secret))
+            await eventually(partial(_under_way, world, port, secret))
             await asyncio.sleep(USED_FOR_S)
             times[key_id] = await _delete(world, key_id)
         await asyncio.sleep(USED_FOR_S)
         stop.set()
         per_s = await offering
-        seen = {key_id: [note["received"] for note in await _journal(port, keys[key_id])] for key_id in times}
+        seen = {key_id: [note["received"] for note in await _journal(world, port, keys[key_id])] for key_id in times}
         late = [1000 * (at - times[key_id][1]) for key_id in times for at in seen[key_id] if at > times[key_id][1]]
         busy = [sum(at < sent for at in seen[key_id]) for key_id, (sent, _) in times.items()]
         took = [1000 * (answered - sent) for sent, answered in times.values()]
@@ -177,9 +175,9 @@ class TestVaultRevocation:
         ]
         from_sent, from_answered = [], []
         for key_id, secret in keys.items():
-            await eventually(partial(_under_way, port, secret))
+            await eventually(partial(_under_way, world, port, secret))
             sent, answered = await _delete(world, key_id)
-            closed = await eventually(partial(_closed, port, secret))
+            closed = await eventually(partial(_closed, world, port, secret))
             from_sent += [1000 * (at - sent) for at in closed]
             from_answered += [1000 * (at - answered) for at in closed]
         endings = await asyncio.gather(*calls, return_exceptions=True)
@@ -217,12 +215,12 @@ class TestVaultRevocation:
         assert START_WITHIN_S - 0.5 < answered - sent < START_WITHIN_S + 2
 
 
-async def _under_way(port: int, secret: str) -> bool | None:
-    return len(await _journal(port, secret)) >= TRICKLING or None
+async def _under_way(world: World, port: int, secret: str) -> bool | None:
+    return len(await _journal(world, port, secret)) >= TRICKLING or None
 
 
-async def _closed(port: int, secret: str) -> list[float] | None:
-    closed = [note["closed"] for note in await _journal(port, secret) if note["closed"]]
+async def _closed(world: World, port: int, secret: str) -> list[float] | None:
+    closed = [note["closed"] for note in await _journal(world, port, secret) if note["closed"]]
     return closed if len(closed) == TRICKLING else None
 
 

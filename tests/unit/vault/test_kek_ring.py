@@ -1,17 +1,16 @@
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.vault.keks.aws import AwsKek
 from services.vault.keks.lines import parse
 from services.vault.keks.local import LocalKek
 from services.vault.keks.ring import LOOK_EVERY_S, Ring
 from services.vault.keks.transit import TransitKek
-from shared import logs
 from shared.errors import Code, OmniError
 
 ARN = "arn:aws:kms:eu-west-1:123456789012:key/0f5d9bd0-6a1f-4b9c-a2a4-6b2a8f4f2c11"
@@ -147,10 +146,7 @@ def test_a_changed_file_is_read_within_a_second_and_at_once_for_an_unknown_kek(t
 
 
 @pytest.mark.parametrize("broken", ["", "# nothing\n", "short-canary", "\udc80", None])
-def test_a_broken_file_leaves_the_keks_as_they_were(
-    tmp_path: Path, broken: str | None, capfd: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure("vault", "info")
+def test_a_broken_file_leaves_the_keks_as_they_were(tmp_path: Path, broken: str | None) -> None:
     file, old, new = tmp_path / "keks", fresh(), fresh()
     file.write_text(old)
     found, clock = ring(None, None, file)
@@ -159,10 +155,10 @@ def test_a_broken_file_leaves_the_keks_as_they_were(
     else:
         file.write_text(broken, errors="surrogateescape")
     clock.seconds += LOOK_EVERY_S
-    assert found.active.id == local_id(old)
-    said = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert said["level"] == "error"
-    assert "canary" not in json.dumps(said)
+    with capture_logs() as said:
+        assert found.active.id == local_id(old)
+    assert [line["log_level"] for line in said] == ["error"]
+    assert "canary" not in str(said)
     file.write_text(new)
     clock.seconds += LOOK_EVERY_S
     assert found.active.id == local_id(new)
