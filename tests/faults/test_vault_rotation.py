@@ -122,6 +122,11 @@ class Replicas:
         environment = {"VAULT_KEKS_FILE": str(self._keks.path), "VAULT_REVERIFY_HOURS": "0"}
         return self._stack.enter_context(vault_process(self._world, "", **environment))
 
+    @property
+    def whole(self) -> bool:
+        """Whether both have begun to serve."""
+        return self._world.log.read_bytes().count(b'"serving"') == 2 + self.kills
+
     def kill(self) -> None:
         self._processes[0].kill()
         self._processes = [self._processes[1], self._start()]
@@ -210,8 +215,8 @@ async def _killed_when(
 async def _kill_on_the_way(world: World, vaults: Replicas) -> None:
     async with asyncio.timeout(150):
         while (found := await progress(world)).state != "done":
-            # One more with every sixth of the way: the last one leaves work to be done.
-            if vaults.kills < KILLS and KEYS - found.remaining >= KEYS * vaults.kills / (KILLS + 1):
+            # One more with every sixth of the way: the last one leaves work to be done. The other one always serves.
+            if vaults.kills < KILLS and vaults.whole and KEYS - found.remaining >= KEYS * vaults.kills / (KILLS + 1):
                 vaults.kill()
             await asyncio.sleep(0.1)
     assert found.total == KEYS
