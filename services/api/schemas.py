@@ -25,6 +25,7 @@ _TEXT = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=_TEXT)]
 AliasName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 ProviderId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2,16}$")]
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)]
 WorkspaceId = Annotated[StrictInt, Field(ge=1, le=2**53)]
 # In a query everything is text, so there an integer need not be strict.
@@ -75,9 +76,7 @@ class Restrictions(Body):
     """Where a key may be used besides its scopes; left out or null does not restrict. ``gpt-4o*`` ends anyhow."""
 
     models: frozenset[ModelId] | None = Field(default=None, min_length=1, max_length=100)
-    regions: frozenset[Annotated[str, Field(pattern=r"^[a-z]{2,16}$")]] | None = Field(
-        default=None, min_length=1, max_length=20
-    )
+    regions: frozenset[Region] | None = Field(default=None, min_length=1, max_length=20)
 
     def restrictions(self) -> RestrictionsV1:
         """As the vault keeps them."""
@@ -197,21 +196,26 @@ BaseUrl = Annotated[str, Field(min_length=8, max_length=2048)]
 
 
 class ProviderIn(Body):
-    """A provider to add to the catalogue. ``simulated``: its answers are not real, and it is labelled so."""
+    """A provider to add to the catalogue. ``simulated``: its answers are not real, and it is labelled so.
+
+    ``region``: where it works (``eu``, ``us``); left out: unknown, and then outside of every key's regions.
+    """
 
     id: ProviderId
     kind: Literal["openai-compatible"] = "openai-compatible"
     name: Name | None = None
     base_url: BaseUrl
+    region: Region | None = None
     models: Models = ()
     simulated: StrictBool = False
 
 
 class ProviderChange(Body):
-    """What to change of a provider, a built-in one included."""
+    """What to change of a provider, a built-in one included. A new ``base_url`` without ``region`` makes it unknown."""
 
     name: Name | None = None
     base_url: BaseUrl | None = None
+    region: Region | None = None
     models: Models | None = None
 
 

@@ -69,6 +69,10 @@ async def test_a_restricted_key_is_not_used_for_another_model(world: World) -> N
         ok(await world.invoke(workspace, alias))
         ok(await world.admin.put(f"/ai-keys/{key['id']}", restrictions={"regions": ["eu"]}))
         assert problem(await world.invoke(workspace, alias), 403, "unsupported_scope")["restriction"] == "region"
+        ok(await world.admin.put(f"/ai-providers/{provider}", region="eu"))
+        ok(await world.invoke(workspace, alias))
+        ok(await world.admin.put(f"/ai-providers/{provider}", region="us"))
+        problem(await world.invoke(workspace, alias), 403, "unsupported_scope")
         ok(await world.admin.put(f"/ai-keys/{key['id']}", restrictions={}))
         ok(await world.invoke(workspace, alias))
 

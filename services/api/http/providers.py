@@ -30,6 +30,7 @@ async def add_provider(caller: Caller, edge: TheEdge, body: ProviderIn) -> dict[
         kind=body.kind,
         name=body.name,
         base_url=body.base_url,
+        region=body.region,
         models=tuple(model.model() for model in body.models),
         simulated=body.simulated,
     )
@@ -44,6 +45,7 @@ async def change_provider(caller: Caller, edge: TheEdge, provider_id: str, body:
         id=SYNONYMS.get(provider_id, provider_id),
         name=body.name,
         base_url=body.base_url,
+        region=body.region,
         models=None if body.models is None else tuple(model.model() for model in body.models),
     )
     return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")
