@@ -67,6 +67,7 @@ class CanaryRun:
             caller = owner if number // len(SHAPES) % 4 else self.world.admin
             self.answers += await spray(caller, self.routes, canary, self._shapes(number))
             self.answers += await self._life(canary, workspace, alias, provider)
+        self.answers.append(whole(await self.world.admin.delete(f"/ai-workspaces/{workspace}")))
 
     def _shapes(self, number: int) -> list[list[int]]:
         """For every route, the indices of the shapes that this canary takes there."""
@@ -95,6 +96,8 @@ class CanaryRun:
             answers.append(whole(await admin.send(method, path, json=body)))
         for path in self._turn([route.path for route in self.routes if route.method == "GET"], canary):
             answers.append(whole(await admin.get(path.format_map(_Id(key["id"])), workspace_id=workspace)))
+        for route in self._turn([route for route in self.routes if route.path.endswith("rotation")], canary):
+            answers.append(whole(await admin.send(route.method, route.at(str(workspace)))))
         assert (await admin.delete(here)).status_code == 204
         answers.append(whole(await admin.put(here, api_key=canary)))
         return answers
