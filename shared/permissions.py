@@ -27,10 +27,10 @@ def inbox_prefix(service: Service) -> str:
 def permissions_of(service: Service) -> Permissions:
     """The exact matrix row of ``service``."""
     publish = {item.pattern() for item in REQUESTS if service in item.callers}
-    publish |= {item.subject for item in EVENTS if item.owner is service}
+    publish |= {item.pattern() for item in EVENTS if item.owner is service}
     publish |= {item.subject for item in RECORDS if item.owner is service}
     subscribe = {item.pattern() for item in REQUESTS if item.owner is service}
-    subscribe |= {item.subject for item in EVENTS if service in item.listeners}
+    subscribe |= {item.pattern() for item in EVENTS if service in item.listeners}
     subscribe.add(f"{inbox_prefix(service)}.>")
     for record in RECORDS:
         if record.consumer is service:

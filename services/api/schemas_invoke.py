@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, model_validator
 
 from services.api.schemas import AliasName, Body, WorkspaceId
-from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Capability
 
 

@@ -120,7 +120,7 @@ class Attempts:
             index=index,
             entry=entry,
             adapter=entry.adapter,
-            http=entry.adapter.encode(ChatRequest(model.id, job.request.messages, options)),
+            http=entry.adapter.chat.encode(ChatRequest(model.id, job.request.messages, options)),
             price=price,
             bound_usd_micros=pricing.bound(price, input_bound, output_bound),
             bound_tokens=input_bound + output_bound,
@@ -234,7 +234,7 @@ class Attempts:
                 self._using(ticket),
             )
             result = delivery.result
-            read = result if isinstance(result, Failure) else ticket.adapter.decode(result)
+            read = result if isinstance(result, Failure) else ticket.adapter.chat.decode(result)
             outcome = read.outcome if isinstance(read, Failure) else Outcome.SUCCESS
             if span.is_recording():
                 span.set_attributes(_facts(read, outcome))

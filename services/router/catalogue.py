@@ -160,7 +160,7 @@ def _entry(row: ProviderRow) -> Entry:
         provider=row.id,
         host=host_of(row.base_url),
         capabilities=frozenset(_capabilities(row.id)) if adapter else frozenset(),
-        options=adapter.options if adapter else frozenset(),
+        options=adapter.chat.options if adapter else frozenset(),
         aggregator=_is_aggregator(row.id),
         region=row.region,
     )

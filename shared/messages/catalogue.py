@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.messages.base import Done, Event, Part, Request, Service
-from shared.messages.vocabulary import Capability, Modality
+from shared.messages.vocabulary import Capability, Feature, Modality
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 REGION = r"^[a-z]{2,16}$"
@@ -30,8 +30,16 @@ class TimeLimitsV1(Part):
     total_s: float = Field(default=300.0, gt=0, le=600)
 
 
+OnStreamCut = Literal["continue", "hold", "error"]
+
+
 class AliasV1(Part):
-    """A name for a chain of targets. ``available`` False: no adapter for any of its targets exists yet."""
+    """A name for a chain of targets. ``available`` False: no adapter for any of its targets exists yet.
+
+    ``on_stream_cut``: what happens when a stream breaks after its first piece was delivered. ``continue``: the next
+    target goes on with it (plain text only; with tools or JSON it ends with an error). ``hold``: nothing is delivered
+    before the answer is complete. ``error``: it ends.
+    """
 
     id: str
     workspace_id: int
@@ -42,6 +50,7 @@ class AliasV1(Part):
     chain: tuple[TargetV1, ...]
     routing_preference: Literal["quality", "speed", "cost"] = "quality"
     allow_aggregators: bool = False
+    on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
     is_default: bool = False
     available: bool = True
@@ -88,6 +97,7 @@ class CreateAliasV1(Request):
     chain: tuple[TargetV1, ...] = Field(min_length=1, max_length=16)
     routing_preference: Literal["quality", "speed", "cost"] = "quality"
     allow_aggregators: bool = False
+    on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
 
 
@@ -110,6 +120,7 @@ class UpdateAliasV1(Request):
     fallbacks: tuple[TargetV1, ...] | None = Field(default=None, max_length=15)
     routing_preference: Literal["quality", "speed", "cost"] | None = None
     allow_aggregators: bool | None = None
+    on_stream_cut: OnStreamCut | None = None
     time_limits: TimeLimitsV1 | None = None
 
 
@@ -152,12 +163,19 @@ class SeedWorkspaceV1(Request):
 
 
 class ModelV1(Part):
-    """A model in the catalogue. Prices are USD per million tokens as decimal strings; None: no price known."""
+    """A model in the catalogue. Prices are USD per million tokens as decimal strings; None: no price known.
+
+    ``features`` None: unknown, and then everything is tried. ``max_image_tokens``: what a picture counts at most.
+    """
 
     id: str = Field(min_length=1, max_length=200)
     capabilities: tuple[Capability, ...] = (Capability.CHAT,)
     input_usd_per_mtok: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
     output_usd_per_mtok: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
+    cache_read_usd_per_mtok: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
+    cache_write_usd_per_mtok: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
+    features: tuple[Feature, ...] | None = None
+    max_image_tokens: int | None = Field(default=None, ge=1)
     context_window: int | None = Field(default=None, ge=1)
     max_output_tokens: int | None = Field(default=None, ge=1)
     default_max_tokens: int | None = Field(default=None, ge=1)

@@ -87,7 +87,7 @@ class ListBudgetsV1(Request):
 
     subject: ClassVar[str] = "ai.metering.budgets.list.v1"
     owner: ClassVar[Service] = Service.METERING
-    callers: ClassVar[tuple[Service, ...]] = _API
+    callers: ClassVar[tuple[Service, ...]] = (Service.API, Service.ROUTER)
     reply: ClassVar[type[Part]] = BudgetsV1
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1}
 

@@ -1,33 +1,18 @@
-"""Contracts of the router: invoking an alias, verifying a key, and the record of a finished attempt."""
+"""Contracts of the router: invoking an alias and saying how it would go, verifying a key, and finished attempts."""
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from shared.messages.base import Part, Record, Request, Service
+from shared.messages.base import Event, Part, Record, Request, Service
+from shared.messages.catalogue import TargetV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1, DeltaV1, EmbeddingV1, ToolCallV1
 from shared.messages.vocabulary import Billing, Capability, KeyStatus, Outcome
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 ATTEMPT_ID = "0190a5c8-6f5e-7c3e-9f7b-0a4b5c6d7e8f"
 _API = (Service.API,)
-
-
-class ChatMessageV1(Part):
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(repr=False)
-
-
-class ChatOptionsV1(Part):
-    """How to answer. None leaves the choice to the provider (``max_tokens``: to the catalogue)."""
-
-    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000, strict=True)
-    temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
-    top_p: float | None = Field(default=None, gt=0, le=1, strict=True)
-    stop: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=4)
-    seed: int | None = Field(default=None, ge=-(2**31), lt=2**31, strict=True)
 
 
 class TokensV1(Part):
@@ -72,25 +57,34 @@ class WarningV1(Part):
 
 
 class InvokedV1(Part):
-    """A complete answer: who gave it, what it cost, and what was tried before."""
+    """A complete answer: who gave it, what it cost, and what was tried before.
+
+    Of an answer that was streamed ``text`` and ``tool_calls`` are whole here once more; embeddings come in parts only.
+    ``continued``: the targets that began an answer this one went on with.
+    """
 
     call_id: str
     alias_name: str
     capability: Capability
     provider: str
     model: str
-    text: str = Field(repr=False)
+    text: str = Field(default="", repr=False)
+    tool_calls: tuple[ToolCallV1, ...] = ()
     finish_reason: str
     tokens: TokensV1
     cost_usd_micros: int | None
     fallback_reason: Outcome | None
     attempts: tuple[AttemptV1, ...]
+    continued: tuple[TargetV1, ...] = ()
     warnings: tuple[WarningV1, ...] = ()
     latency_ms: int
 
 
 class InvokeV1(Request):
-    """Answer ``messages`` by the alias's chain. Never stored; core NATS only.
+    """Answer ``messages``, or embed, by the alias's chain. Never stored; core NATS only.
+
+    ``stream`` (always for an embedding): the answer comes in parts (``DeltaV1``, see ``shared/streams.py``) before the
+    final ``InvokedV1``.
 
     Problems: ``not_found`` (alias), ``missing_key``, ``budget_exceeded``, ``unsupported_scope``, ``provider_error``,
     ``timeout``, ``rate_limited``, ``content_policy``, ``context_length_exceeded``, ``invalid_request``,
@@ -101,7 +95,8 @@ class InvokeV1(Request):
     owner: ClassVar[Service] = Service.ROUTER
     callers: ClassVar[tuple[Service, ...]] = _API
     reply: ClassVar[type[Part]] = InvokedV1
-    max_replies: ClassVar[int] = 1000
+    part: ClassVar[type[Part]] = DeltaV1
+    max_replies: ClassVar[int] = 1_000_000
     example: ClassVar[dict[str, Any]] = {
         "workspace_id": 1, "call_id": ATTEMPT_ID, "alias_name": "fast-drafts",
         "messages": [{"role": "user", "content": "Hello!"}],
@@ -111,8 +106,84 @@ class InvokeV1(Request):
     call_id: str
     alias_name: str
     capability: Capability | None = None
-    messages: tuple[ChatMessageV1, ...] = Field(min_length=1, max_length=2048)
+    messages: tuple[ChatMessageV1, ...] = Field(default=(), max_length=2048)
     options: ChatOptionsV1 = ChatOptionsV1()
+    embedding: EmbeddingV1 | None = None
+    stream: bool = False
+
+    @model_validator(mode="after")
+    def _one_question(self) -> "InvokeV1":
+        if bool(self.messages) == (self.embedding is not None):
+            raise ValueError("either messages or an embedding")
+        return self
+
+
+class StreamCreditV1(Event):
+    """An asker to the one router process that streams to it: how far it may go, or that nobody listens any more.
+
+    ``upto``: the number of the last part it may send. Repeated every few seconds, so that a dead asker is noticed.
+    """
+
+    subject: ClassVar[str] = "ai.router.streams.{router}.v1"
+    owner: ClassVar[Service] = Service.API
+    listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER,)
+    example: ClassVar[dict[str, Any]] = {"router": "f3b1c2", "stream": ATTEMPT_ID, "upto": 64}
+
+    router: str = Field(pattern=r"^[0-9a-z]{1,32}$")
+    stream: str
+    upto: int
+    gone: bool = False
+
+
+class ForecastV1(Part):
+    """What a call would cost at a target, in micro-dollars; None: it has no price.
+
+    ``expected``: with input estimated from its size and all of the output limit used. ``at_most``: what is reserved.
+    """
+
+    expected_usd_micros: int | None
+    at_most_usd_micros: int | None
+    price_version: str | None = None
+
+
+class PlannedTargetV1(Part):
+    """One step of a plan. ``skipped``: why it would not be called, None when it would be; ``detail`` names what lacks.
+
+    ``resting``: its breaker is open, so it comes after those that are not.
+    """
+
+    provider: str
+    model: str
+    key_id: str | None = None
+    skipped: Outcome | None = None
+    detail: str | None = None
+    resting: bool = False
+    forecast: ForecastV1 | None = None
+    latency_ms: int | None = None
+
+
+class ExplainedV1(Part):
+    """The plan of a call: what would be tried in this order, and what is passed over."""
+
+    alias_name: str
+    routing_preference: str
+    targets: tuple[PlannedTargetV1, ...]
+
+
+class ExplainV1(Request):
+    """Say what a call would do, without calling anyone. Problem ``not_found`` (alias), ``invalid_request``."""
+
+    subject: ClassVar[str] = "ai.router.aliases.explain.v1"
+    owner: ClassVar[Service] = Service.ROUTER
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = ExplainedV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "alias_id": KEY_ID}
+
+    workspace_id: int
+    alias_id: str
+    messages: tuple[ChatMessageV1, ...] = Field(default=(), max_length=2048)
+    options: ChatOptionsV1 = ChatOptionsV1()
+    embedding: EmbeddingV1 | None = None
 
 
 class VerdictV1(Part):

@@ -80,6 +80,7 @@ class Outcome(StrEnum):
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     UNKNOWN = "unknown"
     KEY_REVOKED = "key_revoked"
+    CANCELLED = "cancelled"
     # Not called:
     MISSING_KEY = "missing_key"
     UNSUPPORTED_SCOPE = "unsupported_scope"
@@ -98,3 +99,14 @@ class Billing(StrEnum):
     COST = "cost"
     NOTHING = "nothing"
     UNKNOWN = "unknown"
+
+
+class Feature(StrEnum):
+    """What a chat model can do besides text in, text out."""
+
+    TOOLS = "tools"
+    VISION = "vision"
+    JSON_OBJECT = "json_object"
+    JSON_SCHEMA = "json_schema"
+    REASONING = "reasoning"
+    PREFILL = "prefill"

@@ -85,6 +85,8 @@ async def test_every_route_for_every_role_on_every_id_of_two_workspaces(world: W
 
 
 async def _all_that_must_be_refused(matrix: Matrix) -> None:
+    for side in matrix.sides:
+        await _settled(matrix, side)
     before = _snapshot(matrix, matrix.sides)
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -102,7 +104,7 @@ async def _all_that_must_be_refused(matrix: Matrix) -> None:
         if route.verdict(who, side) != "allowed"
     ]  # fmt: skip
     await asyncio.gather(*(refuse(*case) for case in cases))
-    matrix.tally.cross_writes += len(_changes(before, _snapshot(matrix, matrix.sides)))
+    matrix.tally.cross_writes += _written(before, _snapshot(matrix, matrix.sides))
 
 
 async def _all_that_is_allowed(matrix: Matrix, side: Side) -> None:
@@ -119,7 +121,7 @@ async def _all_that_is_allowed(matrix: Matrix, side: Side) -> None:
     for who in matrix.everybody:
         if who.workspace == side.workspace:
             await _borrow_ids(matrix, who, side, other)
-    matrix.tally.cross_writes += len(_changes(before, _snapshot(matrix, [other])))
+    matrix.tally.cross_writes += _written(before, _snapshot(matrix, [other]))
     assert len(_changes(mine_before, _snapshot(matrix, [side]))) > 5, "a change would be seen"
 
 
@@ -238,3 +240,12 @@ def _snapshot(matrix: Matrix, sides: Iterable[Side]) -> dict[str, list[str]]:
 
 def _changes(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     return [table for table in before.keys() | after.keys() if before.get(table) != after.get(table)]
+
+
+def _written(before: dict[str, list[str]], after: dict[str, list[str]]) -> int:
+    """How many tables changed; what changed in them is printed, for whoever has to find out why."""
+    changed = _changes(before, after)
+    for table in changed:
+        rows = set(before.get(table, [])) ^ set(after.get(table, []))
+        print(f"isolation: {table} changed: {sorted(rows)[:4]}")
+    return len(changed)

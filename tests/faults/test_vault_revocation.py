@@ -20,7 +20,8 @@ import pytest
 from shared.bus import Bus
 from shared.errors import Code, OmniError
 from shared.messages.base import Service
-from shared.messages.router import ChatMessageV1, ChatOptionsV1, InvokedV1, InvokeV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
+from shared.messages.router import InvokedV1, InvokeV1
 from shared.messages.vocabulary import START_WITHIN_S
 from shared.settings import ServiceSettings
 from shared.telemetry import Telemetry

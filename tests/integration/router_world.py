@@ -25,8 +25,9 @@ from shared.clock import SystemClock
 from shared.errors import Code, OmniError
 from shared.messages.base import Service
 from shared.messages.catalogue import AliasV1, CreateAliasV1, CreateProviderV1, ProviderV1, TargetV1
+from shared.messages.chat import ChatMessageV1
 from shared.messages.metering import ReservationV1, ReserveV1
-from shared.messages.router import CallFinishedV1, ChatMessageV1, InvokedV1, InvokeV1
+from shared.messages.router import CallFinishedV1, InvokedV1, InvokeV1
 from shared.messages.vault import (
     GetKeyV1,
     KeyChangedV1,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from services.router.providers.base import ChatRequest
-from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 from shared.testing.upstream import Exchange, recorded
 
 ROOT = Path(__file__).parents[2]

@@ -12,13 +12,13 @@ from services.router.client import LARGEST_ANSWER, ProviderClient
 from services.router.providers import OPENAI_COMPATIBLE
 from services.router.providers.base import ChatAnswer, ChatRequest, HttpAnswer, HttpRequest, billing_of
 from services.router.sending import Delivery, Limits
-from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Billing, Outcome
 from shared.testing.upstream import Answer, Upstream, json_answer
 
 KEY = "sk-client-canary-0123456789"
 PATH = "/v1/chat/completions"
-REQUEST = OPENAI_COMPATIBLE.encode(
+REQUEST = OPENAI_COMPATIBLE.chat.encode(
     ChatRequest("m", (ChatMessageV1(role="user", content="prompt-canary"),), ChatOptionsV1(max_tokens=5))
 )
 GOOD = json_answer(
@@ -61,7 +61,7 @@ async def send(
 
 def _ended(delivery: Delivery) -> tuple[Outcome, Billing, str | None]:
     result = delivery.result
-    seen = OPENAI_COMPATIBLE.decode(result) if isinstance(result, HttpAnswer) else result
+    seen = OPENAI_COMPATIBLE.chat.decode(result) if isinstance(result, HttpAnswer) else result
     billing = billing_of(seen, sent=delivery.sent)
     if isinstance(seen, ChatAnswer):
         return Outcome.SUCCESS, billing, None
@@ -183,7 +183,7 @@ async def test_an_echoed_key_is_cut_out(client: ProviderClient, upstream: Upstre
     assert isinstance(result, HttpAnswer)
     assert KEY.encode() not in result.body
     assert "x-request-id" not in result.headers
-    assert KEY not in repr(OPENAI_COMPATIBLE.decode(result))
+    assert KEY not in repr(OPENAI_COMPATIBLE.chat.decode(result))
 
 
 @pytest.mark.parametrize("key", ["sk-a\r\nx-injected: 1", "sk-é", "sk-\x00"])

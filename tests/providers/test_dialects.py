@@ -16,7 +16,8 @@ from services.router.providers.base import (
     Unfit,
     billing_of,
 )
-from shared.messages.router import ChatMessageV1, ChatOptionsV1, TokensV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
+from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Billing, KeyStatus, Outcome
 
 ADAPTERS = {
@@ -37,7 +38,7 @@ def request(*messages: ChatMessageV1, model: str = "m", **options: Any) -> ChatR
 
 
 def sent(adapter: Adapter, made: ChatRequest) -> Any:
-    return json.loads(adapter.encode(made).body)
+    return json.loads(adapter.chat.encode(made).body)
 
 
 def test_every_option_reaches_every_provider_that_understands_it() -> None:
@@ -46,7 +47,7 @@ def test_every_option_reaches_every_provider_that_understands_it() -> None:
             "stop": ["a", "b"], "seed": 3}  # fmt: skip
     assert sent(ADAPTERS["openai"], request(**given)) == chat | {"max_completion_tokens": 9}
     assert sent(ADAPTERS["compatible"], request(**given)) == chat | {"max_tokens": 9}
-    assert "seed" not in ADAPTERS["anthropic"].options
+    assert "seed" not in ADAPTERS["anthropic"].chat.options
     assert sent(ADAPTERS["anthropic"], request(**given)) == {
         "model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
         "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["a", "b"],
@@ -74,12 +75,12 @@ def test_system_messages_are_joined_where_the_dialect_has_one_place_for_them() -
 )
 def test_what_a_provider_cannot_take_is_known_before_sending(name: str, made: ChatRequest, reason: str) -> None:
     with pytest.raises(Unfit) as raised:
-        ADAPTERS[name].encode(made)
+        ADAPTERS[name].chat.encode(made)
     assert raised.value.reason == reason
 
 
 def test_gemini_model_names_are_escaped() -> None:
-    path = ADAPTERS["google"].encode(request(model="../a?b#c%d")).path
+    path = ADAPTERS["google"].chat.encode(request(model="../a?b#c%d")).path
     assert path == "/v1beta/models/..%2Fa%3Fb%23c%25d:generateContent"
 
 
@@ -136,7 +137,7 @@ UNUSABLE: list[tuple[str, Any, Outcome, str]] = [
 
 @pytest.mark.parametrize(("name", "payload", "outcome", "detail"), UNUSABLE)
 def test_a_200_that_is_no_success(name: str, payload: Any, outcome: Outcome, detail: str) -> None:
-    result = ADAPTERS[name].decode(answer(payload))
+    result = ADAPTERS[name].chat.decode(answer(payload))
     assert isinstance(result, Failure)
     assert (result.outcome, result.detail, result.status) == (outcome, detail, 200)
     told = result.tokens.output_tokens is not None
@@ -146,7 +147,7 @@ def test_a_200_that_is_no_success(name: str, payload: Any, outcome: Outcome, det
 @pytest.mark.parametrize("name", ADAPTERS)
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[1]", b'"x"', b"\xff\xfe", b"<html>", b"[" * 100_000])
 def test_whatever_is_no_json_object_is_a_bad_response(name: str, body: bytes) -> None:
-    result = ADAPTERS[name].decode(answer(body))
+    result = ADAPTERS[name].chat.decode(answer(body))
     assert isinstance(result, Failure)
     assert (result.outcome, result.detail) == (Outcome.BAD_RESPONSE, "not_json")
 
@@ -162,13 +163,13 @@ def test_whatever_is_no_json_object_is_a_bad_response(name: str, body: bytes) ->
     ],
 )
 def test_texts(name: str, payload: Any, text: str) -> None:
-    result = ADAPTERS[name].decode(answer(payload))
+    result = ADAPTERS[name].chat.decode(answer(payload))
     assert isinstance(result, ChatAnswer)
     assert result.text == text
 
 
 def test_a_host_that_tells_nothing_but_the_text() -> None:
-    result = OPENAI_COMPATIBLE.decode(answer({"choices": [{"message": {"content": "Hi"}}]}))
+    result = OPENAI_COMPATIBLE.chat.decode(answer({"choices": [{"message": {"content": "Hi"}}]}))
     assert result == ChatAnswer("Hi", "unknown", TokensV1())
     assert billing_of(result, sent=True) is Billing.UNKNOWN
 
@@ -176,7 +177,7 @@ def test_a_host_that_tells_nothing_but_the_text() -> None:
 @pytest.mark.parametrize("count", [None, "5", -1, 5.5, True, 10**30, [5]])
 def test_an_implausible_count_is_unknown(count: Any) -> None:
     payload = _chat() | {"usage": {"prompt_tokens": count, "completion_tokens": 2}}
-    result = OPENAI_COMPATIBLE.decode(answer(payload))
+    result = OPENAI_COMPATIBLE.chat.decode(answer(payload))
     assert isinstance(result, ChatAnswer)
     assert result.tokens == TokensV1(output_tokens=2)
 
@@ -226,7 +227,7 @@ ERRORS: list[tuple[str, HttpAnswer, Outcome, str, float | None]] = [
 
 @pytest.mark.parametrize(("name", "given", "outcome", "detail", "wait"), ERRORS)
 def test_errors(name: str, given: HttpAnswer, outcome: Outcome, detail: str, wait: float | None) -> None:
-    result = ADAPTERS[name].decode(given)
+    result = ADAPTERS[name].chat.decode(given)
     assert isinstance(result, Failure)
     assert (result.outcome, result.detail, result.retry_after_s) == (outcome, detail, wait)
     assert billing_of(result, sent=True) is Billing.NOTHING
@@ -265,7 +266,7 @@ def test_verdicts_of_one_provider() -> None:
 def test_every_adapter_is_complete() -> None:
     for name, adapter in ADAPTERS.items():
         assert any("canary" in value for value in adapter.auth("canary").values()), name
-        assert adapter.options <= set(ChatOptionsV1.model_fields)
-        assert "max_tokens" in adapter.options
+        assert adapter.chat.options <= set(ChatOptionsV1.model_fields)
+        assert "max_tokens" in adapter.chat.options
     assert adapter_of("mistral") is None
     assert adapter_of("acme") is OPENAI_COMPATIBLE

@@ -13,7 +13,7 @@ from services.router.client import ProviderClient
 from services.router.providers import PROVIDERS
 from services.router.providers.base import Adapter, ChatAnswer, ChatRequest, Failure, HttpAnswer
 from services.router.sending import Limits
-from shared.messages.router import ChatMessageV1, ChatOptionsV1
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Outcome
 from shared.testing.upstream import Upstream
 from tests.providers.recordings import InexpressibleError, Recording, canonical, express, recordings, source
@@ -85,13 +85,13 @@ async def _play(client: ProviderClient, recording: Recording, request: ChatReque
         prefix = "/v1" if recording.provider == "openai" else ""
         delivery = await client.send(
             upstream.base_url + prefix,
-            adapter.encode(request),
+            adapter.chat.encode(request),
             adapter.auth(KEY),
             Limits(connect_s=5, first_byte_s=5, total_s=10),
         )
         assert delivery.sent
         assert isinstance(delivery.result, HttpAnswer)
-        return upstream.requests[0], adapter.decode(delivery.result)
+        return upstream.requests[0], adapter.chat.decode(delivery.result)
 
 
 @pytest.mark.parametrize("recording", WHOLE, ids=_ids(WHOLE))

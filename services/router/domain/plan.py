@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.messages.catalogue import AliasV1, TargetV1
-from shared.messages.router import ChatOptionsV1
+from shared.messages.chat import ChatOptionsV1
 from shared.messages.vault import KeyV1
 from shared.messages.vocabulary import Capability, KeyStatus, Outcome
 

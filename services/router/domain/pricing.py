@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from shared.messages.catalogue import ModelV1
-from shared.messages.router import ChatMessageV1, TokensV1
+from shared.messages.chat import ChatMessageV1
+from shared.messages.router import TokensV1
 from shared.money import round_half_up, round_up
 
 CATALOGUE = "catalogue"
@@ -66,7 +67,7 @@ def upper_bound_tokens(messages: Sequence[ChatMessageV1]) -> int:
 
     A byte-level tokenizer never makes more tokens than there are bytes; roles and separators are allowed for.
     """
-    return sum(len(item.content.encode(errors="surrogatepass")) + _PER_MESSAGE for item in messages) + _PER_CALL
+    return sum(len(item.text.encode(errors="surrogatepass")) + _PER_MESSAGE for item in messages) + _PER_CALL
 
 
 def cost(price: Price | None, tokens: TokensV1) -> int | None:

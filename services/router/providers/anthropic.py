@@ -9,6 +9,7 @@ from services.router.providers.base import (
     Adapter,
     ChatAnswer,
     ChatRequest,
+    Dialect,
     Failure,
     HttpAnswer,
     HttpRequest,
@@ -46,11 +47,11 @@ def encode(request: ChatRequest) -> HttpRequest:
     turns = [item for item in request.messages if item.role != "system"]
     if not turns:
         raise Unfit("no_user_message")
-    system = "\n\n".join(item.content for item in request.messages if item.role == "system")
+    system = "\n\n".join(item.text for item in request.messages if item.role == "system")
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": options.max_tokens,
-        "messages": [{"role": item.role, "content": [{"type": "text", "text": item.content}]} for item in turns],
+        "messages": [{"role": item.role, "content": [{"type": "text", "text": item.text}]} for item in turns],
         "system": system or None,
         "temperature": options.temperature,
         "top_p": options.top_p,
@@ -119,10 +120,13 @@ ANTHROPIC = Provider(
     base_url="https://api.anthropic.com",
     verification=Verification("/v1/models", auth, judge_by(fail, shows="data")),
     adapter=Adapter(
-        encode=encode,
-        decode=decode_by(read, fail),
+        chat=Dialect(
+            encode=encode,
+            decode=decode_by(read, fail),
+            events=lambda _: (),
+            options=frozenset({"max_tokens", "temperature", "top_p", "stop"}),
+        ),
         auth=auth,
-        options=frozenset({"max_tokens", "temperature", "top_p", "stop"}),
         fail=fail,
     ),
     capabilities=(Capability.CHAT,),

@@ -1,12 +1,15 @@
 """What an adapter is: a row of data and pure functions between our request and a provider's bytes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.router.domain.outcome import billing
-from shared.messages.router import ChatMessageV1, ChatOptionsV1, TokensV1
+from services.router.domain.sse import ServerEvent
+from services.router.providers.events import Event
+from shared.messages.chat import ChatMessageV1, ChatOptionsV1, ToolCallV1
+from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Billing, Capability, KeyStatus, Outcome
 
 UNTOLD = TokensV1()
@@ -23,11 +26,26 @@ class Unfit(Exception):  # noqa: N818 - not an error: this target is passed over
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A conversation for one model. ``options.max_tokens`` is always set, so that its cost is bounded."""
+    """A conversation for one model. ``options.max_tokens`` is always set, so that its cost is bounded.
+
+    ``options.provider_options`` holds at most the row of this provider, and only fields its adapter lets through.
+    ``continues``: the last message is the beginning of the answer, and the model shall go on with it (prefill).
+    """
 
     model: str
     messages: tuple[ChatMessageV1, ...] = field(repr=False)
     options: ChatOptionsV1
+    stream: bool = False
+    continues: bool = False
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """Texts for one model, at most as many as ``Embedding.most_inputs``."""
+
+    model: str
+    inputs: tuple[str, ...] = field(repr=False)
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """A complete generation. ``finish_reason``: ``stop``, ``length`` or ``unknown`` (a host that gives none).
+    """A complete generation. ``finish_reason``: ``stop``, ``length``, ``tool_calls``, or ``unknown`` when none is told.
 
     ``provider_cost_usd_micros``: the provider's own figure, None when it gives none.
     """
@@ -65,6 +83,33 @@ class ChatAnswer:
     response_model: str | None = None
     provider_request_id: str | None = None
     provider_cost_usd_micros: int | None = None
+    tool_calls: tuple[ToolCallV1, ...] = ()
+
+
+@dataclass(frozen=True)
+class EmbedAnswer:
+    """Vectors in the order of the inputs, each as little-endian 32-bit floats. ``tokens``: input only."""
+
+    vectors: tuple[bytes, ...] = field(repr=False)
+    tokens: TokensV1
+    response_model: str | None = None
+    provider_request_id: str | None = None
+    provider_cost_usd_micros: int | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The provider works on it: ask again with ``request`` after ``after_s`` seconds (0: at once).
+
+    ``cancel``: what to send when nobody wants the answer any more. ``streams``: the next answer is a stream of events.
+    ``elsewhere``: the whole address of the next request when it is not below the base URL; no key is sent there.
+    """
+
+    request: HttpRequest
+    after_s: float
+    cancel: HttpRequest | None = None
+    streams: bool = False
+    elsewhere: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,22 +152,53 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """One provider's dialect. Every function is pure.
+class Dialect:
+    """One way to ask a provider for text. Every function is pure.
 
     Attributes:
         encode: the request for a conversation. Raises ``Unfit`` when the provider cannot take it.
-        decode: the answer or the failure in an HTTP answer of any status.
-        auth: the headers that carry a key.
+        decode: the answer, the failure or what to ask next in a whole HTTP answer of any status.
+        events: what one server-sent event of a streamed answer says, in neutral events (``providers/events.py``).
         options: fields of ``ChatOptionsV1`` the provider understands.
-        fail: the failure in an answer that is no success.
+        passes: fields of ``provider_options`` that are sent on as they are, at the top of the request.
+        prefill: the adapter can express ``ChatRequest.continues``.
     """
 
     encode: Callable[[ChatRequest], HttpRequest]
-    decode: Callable[[HttpAnswer], ChatAnswer | Failure]
-    auth: Callable[[str], dict[str, str]]
+    decode: Callable[[HttpAnswer], "ChatAnswer | Failure | Pending"]
+    events: Callable[[ServerEvent], Iterable[Event]]
     options: frozenset[str]
+    passes: frozenset[str] = frozenset()
+    prefill: bool = False
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How to ask a provider for embeddings. ``most_inputs``: texts it takes in one request (and we can carry back)."""
+
+    encode: Callable[[EmbedRequest], HttpRequest]
+    decode: Callable[[HttpAnswer], EmbedAnswer | Failure]
+    most_inputs: int
+    dimensions: bool = True
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One provider's dialects. Every function is pure.
+
+    Attributes:
+        chat: how it is asked for an answer to a conversation.
+        auth: the headers that carry a key.
+        fail: the failure in an answer that is no success.
+        completion: its own way to complete a prompt, for models whose capabilities name completion; None: by ``chat``.
+        embedding: how it is asked for embeddings, None when it makes none.
+    """
+
+    chat: Dialect
+    auth: Callable[[str], dict[str, str]]
     fail: Callable[[HttpAnswer], Failure]
+    completion: Dialect | None = None
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True)
@@ -143,13 +219,13 @@ class Provider:
     region: str | None = None
 
 
-def billing_of(result: ChatAnswer | Failure, *, sent: bool) -> Billing:
+def billing_of(result: ChatAnswer | EmbedAnswer | Failure, *, sent: bool) -> Billing:
     """What the ledger does after ``result``.
 
     A generation whose usage the provider did not tell is ``UNKNOWN``, answered or refused; one it did tell is ``COST``.
     """
     told = result.tokens.input_tokens is not None and result.tokens.output_tokens is not None
-    if isinstance(result, ChatAnswer):
+    if not isinstance(result, Failure):
         return Billing.COST if told or result.provider_cost_usd_micros is not None else Billing.UNKNOWN
     if told:
         return Billing.COST
@@ -170,8 +246,13 @@ def json_body(payload: Mapping[str, Any]) -> bytes:
 
 def json_of(answer: HttpAnswer) -> dict[str, Any] | None:
     """The JSON object in the body, None when there is none."""
+    return object_in(answer.body)
+
+
+def object_in(text: str | bytes) -> dict[str, Any] | None:
+    """The JSON object that ``text`` is, None when it is none."""
     try:
-        value = json.loads(answer.body)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

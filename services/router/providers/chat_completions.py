@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.router.domain.sse import ServerEvent
 from services.router.providers.answers import failure_of, generated, refused
 from services.router.providers.base import (
     ChatAnswer,
@@ -16,6 +17,7 @@ from services.router.providers.base import (
     json_of,
     text_at,
 )
+from services.router.providers.events import Event
 from shared.messages.router import TokensV1
 
 _FINISH: Mapping[str, str] = {"stop": "stop", "length": "length"}
@@ -26,7 +28,7 @@ def encode(request: ChatRequest, *, limit_field: str) -> HttpRequest:
     options = request.options
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [{"role": item.role, "content": item.content} for item in request.messages],
+        "messages": [{"role": item.role, "content": item.text} for item in request.messages],
         limit_field: options.max_tokens,
         "temperature": options.temperature,
         "top_p": options.top_p,
@@ -74,3 +76,8 @@ def fail(answer: HttpAnswer) -> Failure:
     """The failure in an error answer, by its ``code`` and ``type``."""
     body = json_of(answer)
     return failure_of(answer, text_at(body, "error", "code"), text_at(body, "error", "type"))
+
+
+def events(_: ServerEvent) -> tuple[Event, ...]:
+    """What one event of a stream says."""
+    return ()

@@ -10,6 +10,7 @@ from services.router.providers.base import (
     Adapter,
     ChatAnswer,
     ChatRequest,
+    Dialect,
     Failure,
     HttpAnswer,
     HttpRequest,
@@ -22,7 +23,8 @@ from services.router.providers.base import (
     json_of,
     text_at,
 )
-from shared.messages.router import ChatOptionsV1, TokensV1
+from shared.messages.chat import ChatOptionsV1
+from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Capability, Outcome
 
 _FINISH: Mapping[str, str] = {"STOP": "stop", "MAX_TOKENS": "length"}
@@ -36,9 +38,9 @@ def encode(request: ChatRequest) -> HttpRequest:
     Raises:
         Unfit: nothing but system messages.
     """
-    system = "\n\n".join(item.content for item in request.messages if item.role == "system")
+    system = "\n\n".join(item.text for item in request.messages if item.role == "system")
     contents = [
-        {"role": _ROLES[item.role], "parts": [{"text": item.content}]}
+        {"role": _ROLES[item.role], "parts": [{"text": item.text}]}
         for item in request.messages
         if item.role != "system"
     ]
@@ -133,10 +135,13 @@ GOOGLE = Provider(
     base_url="https://generativelanguage.googleapis.com",
     verification=Verification("/v1beta/models?pageSize=1", auth, judge_by(fail, shows="models")),
     adapter=Adapter(
-        encode=encode,
-        decode=decode_by(read, fail),
+        chat=Dialect(
+            encode=encode,
+            decode=decode_by(read, fail),
+            events=lambda _: (),
+            options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
+        ),
         auth=auth,
-        options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
         fail=fail,
     ),
     capabilities=(Capability.CHAT,),

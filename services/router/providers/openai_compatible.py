@@ -4,16 +4,19 @@ from functools import partial
 
 from services.router.providers import chat_completions
 from services.router.providers.answers import bearer, decode_by, judge_by
-from services.router.providers.base import Adapter, Verification
+from services.router.providers.base import Adapter, Dialect, Verification
 
 # Many copies have no list of models.
 _UNDECIDED = {404: "not_verifiable", 405: "not_verifiable"}
 MODELS = Verification("/models", bearer, judge_by(chat_completions.fail, undecided=_UNDECIDED))
 OPENAI_COMPATIBLE = Adapter(
-    # The older name: few copies know ``max_completion_tokens``, and one that ignores the limit would break the bound.
-    encode=partial(chat_completions.encode, limit_field="max_tokens"),
-    decode=decode_by(partial(chat_completions.read, lenient=True), chat_completions.fail),
+    chat=Dialect(
+        # The older name: few copies know ``max_completion_tokens``, and one that ignores it would break the bound.
+        encode=partial(chat_completions.encode, limit_field="max_tokens"),
+        decode=decode_by(partial(chat_completions.read, lenient=True), chat_completions.fail),
+        events=chat_completions.events,
+        options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
+    ),
     auth=bearer,
-    options=frozenset({"max_tokens", "temperature", "top_p", "stop", "seed"}),
     fail=chat_completions.fail,
 )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.router.domain.plan import Candidate, Offer, Skipped, plan
 from shared.messages.catalogue import AliasV1, TargetV1
-from shared.messages.router import ChatOptionsV1
+from shared.messages.chat import ChatOptionsV1
 from shared.messages.vault import KeyV1, RestrictionsV1
 from shared.messages.vocabulary import Capability, KeyStatus, Modality, Outcome
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from services.router.domain.pricing import Price, Rate, bound, cost, price_in, upper_bound_tokens
 from services.router.prices import _THEIR_IDS, PRICE_VERSION, price_of, table_price
 from shared.messages.catalogue import ModelV1
-from shared.messages.router import ChatMessageV1, TokensV1
+from shared.messages.chat import ChatMessageV1
+from shared.messages.router import TokensV1
 from shared.money import round_half_up
 
 MOMENT = datetime(2026, 11, 23, 10, tzinfo=UTC)
