@@ -12,10 +12,12 @@ import pydantic
 from nats.aio.msg import Msg
 
 from shared import logs
+from shared.beat import Beat
 from shared.clock import Clock
 from shared.errors import Code, OmniError, Problem, faults_of, unavailable
 from shared.inbox import PROBLEM, UNTIL, WORKING
 from shared.messages.base import Part, Request
+from shared.streams import PARTS, AskerGoneError, Publish, Sinks
 from shared.telemetry import TRACEPARENT, Telemetry
 
 HEARTBEAT_S = 2.0
@@ -23,32 +25,15 @@ MAX_IN_FLIGHT = 4096
 # Room for headers and the protocol around a body.
 _OVERHEAD = 4096
 
-Handler = Callable[[Any], Awaitable[Part]]
-Publish = Callable[[str, bytes, dict[str, str] | None], Awaitable[None]]
-
-
-class _Heartbeat:
-    """Calls ``beat`` every ``HEARTBEAT_S`` seconds until cancelled; costs one timer when the work is done before."""
-
-    def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
-        self._beat = beat
-        self._task: asyncio.Future[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
-
-    def _due(self) -> None:
-        self._task = asyncio.ensure_future(self._beat())
-        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._due)
-
-    def cancel(self) -> None:
-        """Send no more."""
-        self._timer.cancel()
+# Takes the request, and of one whose class has a ``part`` also a ``Sink``: None when the answer is wanted whole.
+Handler = Callable[..., Awaitable[Part]]
 
 
 class Answering:
     """Answers requests. ``publish`` sends a reply; ``max_payload`` is what the server takes, in bytes."""
 
-    def __init__(self, telemetry: Telemetry, clock: Clock, publish: Publish) -> None:
-        self._telemetry, self._clock, self._publish = telemetry, clock, publish
+    def __init__(self, telemetry: Telemetry, clock: Clock, publish: Publish, sinks: Sinks) -> None:
+        self._telemetry, self._clock, self._publish, self._sinks = telemetry, clock, publish, sinks
         self._log = logs.get()
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = 0
@@ -73,9 +58,9 @@ class Answering:
         """Answer ``message``, whatever happens."""
         self._serving += 1
         self._idle.clear()
-        beat = (
-            _Heartbeat(lambda: self._publish(message.reply, b"", {WORKING: "1"})) if request.max_replies > 1 else None
-        )
+        beat = None
+        if request.max_replies > 1:
+            beat = Beat(HEARTBEAT_S, lambda: self._publish(message.reply, b"", {WORKING: "1"}))
         try:
             await self._answer(request, handler, message)
         except asyncio.CancelledError:
@@ -83,6 +68,8 @@ class Answering:
             raise
         except OmniError as error:
             await self._refuse(message, error)
+        except AskerGoneError:
+            await self._refuse(message, unavailable("Nobody seemed to listen to the answer any more; try again."))
         except Exception as error:  # noqa: BLE001 - the last line of defence: an asker must always get an answer
             self._log.error("request failed", subject=request.subject, exc=error)
             await self._refuse(message, OmniError(Code.INTERNAL, "Something went wrong on our side."))
@@ -114,10 +101,25 @@ class Answering:
             detail = f"The message does not match {request.__name__}."
             raise OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}) from None
         with self._telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
-            body = (await handler(asked)).model_dump_json().encode()
+            body, sent = await self._carry_out(request, handler, asked, message.reply)
         if len(body) > self.max_payload - _OVERHEAD:
             raise OmniError(Code.PROVIDER_ERROR, "The answer is too large to be passed on; ask for a shorter one.")
-        await self._publish(message.reply, body, None)
+        await self._publish(message.reply, body, sent)
+
+    async def _carry_out(
+        self,
+        request: type[Request],
+        handler: Handler,
+        asked: Any,  # noqa: ANN401 - a ``request``
+        reply: str,
+    ) -> tuple[bytes, dict[str, str] | None]:
+        if request.part is None:
+            return (await handler(asked)).model_dump_json().encode(), None
+        if not asked.stream:
+            return (await handler(asked, None)).model_dump_json().encode(), None
+        async with self._sinks.opened(reply) as sink:
+            answer: Part = await handler(asked, sink)
+        return answer.model_dump_json().encode(), {PARTS: str(sink.sent)}
 
     def _is_too_late(self, until: str | None) -> bool:
         return until is not None and self._clock.now().timestamp() > float(until)

@@ -17,31 +17,26 @@ import pydantic
 from faststream import StreamMessage
 from faststream.nats import NatsBroker
 from faststream.nats.security import NatsNKey
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from shared import logs
 from shared.answering import MAX_IN_FLIGHT, Answering, Handler
-from shared.clock import Clock, SystemClock
-from shared.errors import OmniError, Problem, invalid, unavailable
-from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox
-from shared.messages.base import Event, Part, Record, Request, Service
+from shared.asking import Asking
+from shared.clock import SystemClock
+from shared.messages.base import Event, Request, Service
+from shared.messages.router import StreamCreditV1
 from shared.permissions import inbox_prefix
 from shared.settings import ServiceSettings, read_secret
-from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
+from shared.streams import Sinks
+from shared.telemetry import Telemetry
 
 DRAIN_S = 1.5
 CONTROL_WORKERS = 32
-# How long one replica may take over a repeatable request before another is asked, and the pause in between.
-REPEAT_AFTER_S = 1.0
-REPEAT_PAUSE_S = 0.05
 
 E = TypeVar("E", bound=Event)
-P = TypeVar("P", bound=Part)
 
 
-class Bus:
+class Bus(Asking):
     """One NATS connection of one service process.
 
     Register handlers first, then ``start``. ``on_lost`` is called when the connection is gone for good; the
@@ -51,15 +46,13 @@ class Bus:
     def __init__(
         self, service: Service, settings: ServiceSettings, telemetry: Telemetry, on_lost: Callable[[], None]
     ) -> None:
+        super().__init__(service, telemetry, SystemClock())
         self._service = service
-        self.telemetry = telemetry
         self._on_lost = on_lost
-        self._log = logs.get()
-        self._inbox = Inbox(inbox_prefix(service))
+        self._sinks = Sinks(self._publish)
         self._raw: list[tuple[type[Request], Handler]] = []
-        self._heard_events: list[tuple[type[Event], Callable[[Msg], Awaitable[None]]]] = []
-        self._clock: Clock = SystemClock()
-        self._answering = Answering(telemetry, self._clock, self._publish)
+        self._heard_events: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
+        self._answering = Answering(telemetry, self._clock, self._publish, self._sinks)
         self._stopping = False
         seed = settings.nats_nkey_seed_file
         self._broker = NatsBroker(
@@ -78,17 +71,9 @@ class Bus:
             reconnected_cb=self._reconnected,
             error_cb=self._failed,
         )
-        self._client: Client | None = None
         self._on_reconnected: list[Callable[[], None]] = []
         self._connected_at = 0.0
         self.connections = 0
-
-    @property
-    def client(self) -> Client:
-        """The connection. Raises OmniError ``unavailable`` before ``start``."""
-        if self._client is None:
-            raise unavailable("This service is not connected yet.")
-        return self._client
 
     async def start(self) -> None:
         """Connect, subscribe, and return once requests can arrive."""
@@ -96,8 +81,8 @@ class Bus:
         self._answering.max_payload = self._client.max_payload
         await self._connected()
         await self._inbox.open(self._client)
-        for event, hear in self._heard_events:
-            await self._client.subscribe(event.subject, cb=hear)
+        for subject, hear in self._heard_events:
+            await self._client.subscribe(subject, cb=hear)
         await self._broker.start()
         for request, handler in self._raw:
             await self._client.subscribe(
@@ -112,7 +97,9 @@ class Bus:
         self._stopping = True
         if self._client is not None and self._client.is_connected:
             # Drained and not just unsubscribed: what has arrived by now is still answered.
-            mine = [item for item in self._client._subs.values() if not item.subject.startswith(self._inbox.prefix)]  # noqa: SLF001 - nats-py has no public list
+            # Answers and credit are still needed for what is in flight.
+            needed = (self._inbox.prefix, self._sinks.subject)
+            mine = [item for item in self._client._subs.values() if not item.subject.startswith(needed)]  # noqa: SLF001 - nats-py has no public list
             draining = [asyncio.ensure_future(item.drain()) for item in mine]  # type: ignore[no-untyped-call]
             if draining:
                 await asyncio.wait(draining, timeout=DRAIN_S)
@@ -139,8 +126,14 @@ class Bus:
         )(subscriber)
 
     def answer_call(self, request: type[Request], handler: Handler) -> None:
-        """Serve a request on the path of every call: same contract as ``answer``, without the framework's cost."""
+        """Serve a request on the path of every call: same contract as ``answer``, without the framework's cost.
+
+        Of a request that has a ``part``, ``handler`` is also given a ``Sink`` (``shared.streams``) when its ``stream``
+        is set, else None.
+        """
         self._raw.append((request, handler))
+        if request.part is not None:
+            self._hear(self._sinks.subject, StreamCreditV1, self._sinks.heard)
 
     def listen(self, event: type[E], handler: Callable[[E], Awaitable[None]]) -> None:
         """Hear an event in every replica.
@@ -148,84 +141,20 @@ class Bus:
         Like ``answer_call`` without the framework: what a service drops on an event must be dropped before it takes
         a request that was sent after that event, so nothing may delay the handler.
         """
+        self._hear(event.pattern(), event, handler)
 
+    def _hear(self, subject: str, event: type[E], handler: Callable[[E], Awaitable[None]]) -> None:
         async def hear(message: Msg) -> None:
             try:
                 await handler(event.model_validate_json(message.data))
             except pydantic.ValidationError:
                 self._log.warning("event ignored: it does not match its contract", subject=event.subject)
 
-        self._heard_events.append((event, hear))
+        self._heard_events.append((subject, hear))
 
     def on_reconnected(self, act: Callable[[], None]) -> None:
         """Call ``act`` whenever the connection is there again: events of the time between are lost."""
         self._on_reconnected.append(act)
-
-    async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
-        if not subject:
-            return
-        try:
-            await self.client.publish(subject, body, headers=headers)
-        except (NatsError, OSError) as error:
-            self._log.warning("publish failed", subject=subject.split(".", maxsplit=1)[0], exc=error)
-
-    # -- asking ----------------------------------------------------------------------------------------------
-
-    async def request(
-        self,
-        message: Request,
-        reply: type[P],
-        *,
-        timeout: float = 3.0,  # noqa: ASYNC109
-        repeatable: bool = False,
-    ) -> P:
-        """Ask the owner of ``message``.
-
-        ``timeout``: seconds in all. A service that stays silent for ``shared.inbox.SILENCE_S`` is given up earlier.
-        ``repeatable``: the request changes nothing, so a replica that dies over it is made up for by asking again.
-        Raises OmniError: the owner's problem, or ``unavailable`` when nobody answers (the outcome is then unknown).
-        """
-        with self.telemetry.span(f"{type(message).__name__} ask"):
-            body = message.model_dump_json().encode()
-            if len(body) > self.client.max_payload:
-                raise invalid("The request is larger than the message bus takes; shorten it.")
-            answer = await self._ask(message.address(), body, timeout, repeatable=repeatable)
-        if answer.headers and PROBLEM in answer.headers:
-            raise Problem.model_validate_json(answer.data).error()
-        try:
-            return reply.model_validate_json(answer.data)
-        except pydantic.ValidationError as error:
-            self._log.error("answer does not match its contract", subject=message.subject, count=error.error_count())
-            raise unavailable("Another part of the system answered in an unknown form.") from None
-
-    async def _ask(self, subject: str, body: bytes, timeout: float, *, repeatable: bool) -> Msg:  # noqa: ASYNC109
-        until = self._clock.monotonic() + timeout
-        while True:
-            left = until - self._clock.monotonic()
-            patience = min(left, REPEAT_AFTER_S) if repeatable else left
-            headers = _headers() | {UNTIL: f"{self._clock.now().timestamp() + min(patience, PATIENCE_S):.3f}"}
-            try:
-                return await self._inbox.ask(self.client, subject, body, headers, patience)
-            except OmniError:
-                if not repeatable or until - self._clock.monotonic() < REPEAT_PAUSE_S:
-                    raise
-                await asyncio.sleep(REPEAT_PAUSE_S)
-
-    async def announce(self, event: Event) -> None:
-        """Tell every listening replica; nobody may be listening. Raises OmniError ``unavailable``."""
-        try:
-            await self.client.publish(event.subject, event.model_dump_json().encode(), headers=_headers())
-        except (NatsError, OSError):
-            raise unavailable("The message bus is away; try again shortly.") from None
-
-    async def record(self, record: Record, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
-        """Write a fact to its stream and wait until the server has it on disk. Raises OmniError ``unavailable``."""
-        with self.telemetry.span(f"{type(record).__name__} record"):
-            headers = _headers() | {"Nats-Msg-Id": record.message_id()}
-            body = record.model_dump_json().encode()
-            answer = await self._inbox.ask(self.client, record.subject, body, headers, timeout)
-        if b'"error"' in answer.data:
-            raise unavailable("The stream did not take the record.")
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -257,11 +186,6 @@ class Bus:
     async def _failed(self, error: Exception) -> None:
         if not self._stopping:
             self._log.warning("message bus trouble", exc=error)
-
-
-def _headers() -> dict[str, str]:
-    parent = current_traceparent()
-    return {TRACEPARENT: parent} if parent else {}
 
 
 async def _whole(message: StreamMessage[Msg]) -> Msg:

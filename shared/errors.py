@@ -60,6 +60,8 @@ _PLAINER = {
     "json_invalid": "This is not valid JSON.",
     "extra_forbidden": "There is no such field; leave it out.",
     "missing": "This field is missing.",
+    # pydantic's own text repeats what was sent.
+    "union_tag_invalid": "There is no such 'type' here.",
 }
 _FIELD = re.compile(r"[a-z_]{1,32}")
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from shared.errors import unavailable
+from shared.errors import OmniError, unavailable
+from shared.streams import STREAM
 
 PROBLEM = "Omnipost-Problem"
 WORKING = "Omnipost-Working"
@@ -17,16 +20,21 @@ SILENCE_S = 7.0
 PATIENCE_S = 5.0
 
 
-class _Asked:
-    """A question waiting for its answer, which fails after ``timeout`` or ``SILENCE_S`` without a heartbeat."""
-
-    __slots__ = ("_deadline", "_loop", "_owner", "_timer", "answer")
+class Asked(ABC):
+    """A question waiting for its answer, which fails after ``timeout`` or ``SILENCE_S`` without a sign of life."""
 
     def __init__(self, owner: str, timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._owner, self._deadline = owner, self._loop.time() + timeout
-        self.answer: asyncio.Future[Msg] = self._loop.create_future()
         self._timer = self._loop.call_later(min(timeout, SILENCE_S), self._give_up)
+
+    @abstractmethod
+    def take(self, message: Msg, headers: dict[str, str]) -> None:
+        """What has arrived for this question, heartbeats excepted."""
+
+    @abstractmethod
+    def fail(self, error: OmniError) -> None:
+        """There will be no answer."""
 
     def heard(self) -> None:
         """It is being worked on: wait on."""
@@ -38,16 +46,35 @@ class _Asked:
         self._timer.cancel()
 
     def _give_up(self) -> None:
+        self.fail(unavailable(f"No answer from {self._owner}; try again shortly."))
+
+
+class _Question(Asked):
+    """A question with one answer."""
+
+    def __init__(self, owner: str, timeout: float) -> None:
+        super().__init__(owner, timeout)
+        self.answer: asyncio.Future[Msg] = self._loop.create_future()
+
+    def take(self, message: Msg, headers: dict[str, str]) -> None:  # noqa: ARG002 - the asker reads them itself
         if not self.answer.done():
-            self.answer.set_exception(unavailable(f"No answer from {self._owner}; try again shortly."))
+            self.answer.set_result(message)
+
+    def fail(self, error: OmniError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Inbox:
-    """Matches answers to questions. ``prefix`` is drawn anew for every process, below what its user may hear."""
+    """Matches answers to questions. ``prefix`` is drawn anew for every process, below what its user may hear.
 
-    def __init__(self, below: str) -> None:
+    ``on_stray`` is told the address of a stream that begins although nobody waits for it any more.
+    """
+
+    def __init__(self, below: str, on_stray: Callable[[str], Awaitable[None]]) -> None:
         self.prefix = f"{below}.{secrets.token_hex(8)}"
-        self._asked: dict[str, _Asked] = {}
+        self._on_stray = on_stray
+        self._asked: dict[str, Asked] = {}
 
     async def open(self, client: Client) -> None:
         """Start listening for answers."""
@@ -66,33 +93,53 @@ class Inbox:
         Raises OmniError ``unavailable``: nobody serves the subject, silence for ``SILENCE_S``, or time is up. Whether
         the request was carried out is then unknown.
         """
+        question = _Question(owner_of(subject), timeout)
+        token = await self.begin(client, subject, body, headers, question)
+        try:
+            return await question.answer
+        finally:
+            self.end(token)
+
+    async def begin(self, client: Client, subject: str, body: bytes, headers: dict[str, str], asked: Asked) -> str:
+        """Send raw bytes; what comes back goes to ``asked`` until ``end``, which is given this token.
+
+        Raises OmniError ``unavailable`` when it cannot be sent; then there is nothing to end.
+        """
         if not client.is_connected:
+            asked.close()
             # The client would keep it and send it when the server is back, long after the asker has been told no.
             raise unavailable("The message bus is away; try again shortly.")
         token = secrets.token_hex(8)
-        asked = self._asked[token] = _Asked(_owner(subject), timeout)
+        self._asked[token] = asked
         try:
             await client.publish(subject, body, reply=f"{self.prefix}.{token}", headers=headers)
-            return await asked.answer
         except (NatsError, OSError):
-            raise unavailable(f"The message bus cannot reach {_owner(subject)}; try again shortly.") from None
-        finally:
-            asked.close()
-            del self._asked[token]
+            self.end(token)
+            raise unavailable(f"The message bus cannot reach {owner_of(subject)}; try again shortly.") from None
+        except BaseException:
+            self.end(token)
+            raise
+        return token
+
+    def end(self, token: str) -> None:
+        """Nobody waits for it any more."""
+        self._asked.pop(token).close()
 
     async def _heard(self, message: Msg) -> None:
-        asked = self._asked.get(message.subject.rpartition(".")[2])
-        if asked is None or asked.answer.done():
-            return
         headers = message.headers or {}
-        if headers.get("Status") == "503" and not message.data:
-            asked.answer.set_exception(unavailable("A part of the system is not running; try again shortly."))
+        asked = self._asked.get(message.subject.rpartition(".")[2])
+        if asked is None:
+            if STREAM in headers:
+                await self._on_stray(headers[STREAM])
+        elif headers.get("Status") == "503" and not message.data:
+            asked.fail(unavailable("A part of the system is not running; try again shortly."))
         elif WORKING in headers:
             asked.heard()
         else:
-            asked.answer.set_result(message)
+            asked.take(message, headers)
 
 
-def _owner(subject: str) -> str:
+def owner_of(subject: str) -> str:
+    """Who answers at ``subject``, in words for people."""
     part = subject.split(".")[1] if "." in subject else subject
     return {"invoke": "the router", "calls": "the call stream"}.get(part, f"the {part} service")

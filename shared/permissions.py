@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.messages import EVENTS, RECORDS, REQUESTS
+from shared.messages import EVENTS, HINTS, RECORDS, REQUESTS
 from shared.messages.base import Service
 
 
@@ -35,6 +35,10 @@ def permissions_of(service: Service) -> Permissions:
     for record in RECORDS:
         if record.consumer is service:
             publish |= _consumer_api(record.stream)
+    for hint in HINTS:
+        if hint.owner is service:
+            # Made and read whole by its owner, which hears what changes like any other event.
+            publish |= {f"$JS.API.STREAM.CREATE.KV_{hint.bucket}", f"$JS.API.DIRECT.GET.KV_{hint.bucket}"}
     replies = max((item.max_replies for item in REQUESTS if item.owner is service), default=0)
     return Permissions(tuple(sorted(publish)), tuple(sorted(subscribe)), replies)
 

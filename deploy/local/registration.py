@@ -25,11 +25,12 @@ def register(edge: Edge, port: int) -> None:
 
 def _provider(edge: Edge, base_url: str) -> None:
     known = next((item for item in _items(edge, "/ai-providers") if item["id"] == PROVIDER), None)
-    if known is not None:
-        if known["base_url"] != base_url:
-            edge.call("PUT", f"/ai-providers/{PROVIDER}", {"base_url": base_url})
-        return
     models = [{"id": model, "input_usd_per_mtok": "1", "output_usd_per_mtok": "2"} for model in MODELS]
+    if known is not None:
+        lacks = {model["id"] for model in models} - {model["id"] for model in known["models"]}
+        if known["base_url"] != base_url or lacks:
+            edge.call("PUT", f"/ai-providers/{PROVIDER}", {"base_url": base_url, "models": models})
+        return
     edge.call(
         "POST",
         "/ai-providers",
@@ -73,6 +74,7 @@ def _aliases(edge: Edge) -> None:
     known = {item["alias_name"] for item in _items(edge, f"/ai-aliases?workspace_id={WORKSPACE}")}
     for name, shown, model, fallback in (
         ("sandbox-echo", "Sandbox: echo", "sandbox-echo", []),
+        ("sandbox-stream", "Sandbox: a word at a time", "sandbox-stream", []),
         (FAILOVER_ALIAS, "Sandbox: failover", "sandbox-500", chain),
     ):
         if name in known:

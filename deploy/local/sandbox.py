@@ -7,28 +7,37 @@ simulated, in its text and in the header ``x-omnipost-simulated``. Its models be
 import asyncio
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-MODELS = ("sandbox-echo", "sandbox-slow", "sandbox-429", "sandbox-500", "sandbox-cut", "sandbox-badjson")
+MODELS = (
+    "sandbox-echo", "sandbox-stream", "sandbox-slow", "sandbox-429", "sandbox-500", "sandbox-cut", "sandbox-badjson",
+)  # fmt: skip
 KEY_PREFIX = "Bearer sandbox-"
 SLOW_S = 30.0
+TICK_S = 0.25
 BODY_LIMIT = 4 * 1024 * 1024
 _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
+_END = re.compile(rb"(?<=\n\n)")
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. ``send`` bytes of the body are sent, then the connection is cut; None: all of it."""
+    """One HTTP answer. ``send`` bytes of the body are sent, then the connection is cut; None: all of it.
+
+    ``wait_s``: seconds before it; ``tick_s``: seconds between two events of a stream.
+    """
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     send: int | None = None
     wait_s: float = 0.0
+    tick_s: float = 0.0
 
 
 def respond(method: str, path: str, authorization: str, body: bytes) -> Answer:
@@ -57,11 +66,13 @@ def _chat(model: str, request: dict[str, Any]) -> Answer:
     if model == "sandbox-500":
         return _error(500, "The server had an error (simulated).", None)
     answer = _completion(model, request)
+    half = len(answer.body) // 2
     if model == "sandbox-badjson":
-        return Answer(200, answer.body[: len(answer.body) // 2])
+        return replace(answer, body=answer.body[:half])
     if model == "sandbox-cut":
-        return Answer(200, answer.body, send=len(answer.body) // 2)
-    return Answer(200, answer.body, answer.headers, wait_s=SLOW_S if model == "sandbox-slow" else 0.0)
+        return replace(answer, send=half)
+    ticks = model == "sandbox-stream" and bool(request.get("stream"))
+    return replace(answer, wait_s=SLOW_S if model == "sandbox-slow" else 0.0, tick_s=TICK_S if ticks else 0.0)
 
 
 def _completion(model: str, request: dict[str, Any]) -> Answer:
@@ -129,16 +140,22 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             body = await reader.readexactly(min(int(headers.get("content-length", "0")), BODY_LIMIT))
             answer = respond(method, path.partition("?")[0], headers.get("authorization", ""), body)
             await asyncio.sleep(answer.wait_s)
-            raw = encode(answer)
+            await _write(writer, answer)
             if answer.send is not None:
-                writer.write(raw[: len(raw) - len(answer.body) + answer.send])
                 return
-            writer.write(raw)
-            await writer.drain()
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return
     finally:
         writer.close()
+
+
+async def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    raw = encode(answer)
+    cut = len(raw) if answer.send is None else len(raw) - len(answer.body) + answer.send
+    for event in _END.split(raw[:cut]) if answer.tick_s else (raw[:cut],):
+        writer.write(event)
+        await writer.drain()
+        await asyncio.sleep(answer.tick_s)
 
 
 def _headers(lines: Iterable[str]) -> dict[str, str]:

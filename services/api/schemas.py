@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from shared.messages.catalogue import ModelV1, TargetV1, TimeLimitsV1
+from shared.messages.catalogue import ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
 from shared.messages.vault import RestrictionsV1
-from shared.messages.vocabulary import Capability, Modality, Outcome
+from shared.messages.vocabulary import Capability, Feature, Modality, Outcome
 
 _SECRET = re.compile(r"[!-~]{8,4096}")
 _TEXT = r"^[^\x00-\x1f\x7f]+$"
@@ -140,6 +140,7 @@ class AliasIn(Body):
     fallback_chain: Fallbacks = ()
     routing_preference: Literal["quality", "speed", "cost"] = "quality"
     allow_aggregators: StrictBool = False
+    on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
 
     @model_validator(mode="after")
@@ -162,6 +163,7 @@ class AliasChange(Body):
     fallback_chain: Fallbacks | None = None
     routing_preference: Literal["quality", "speed", "cost"] | None = None
     allow_aggregators: StrictBool | None = None
+    on_stream_cut: OnStreamCut | None = None
     time_limits: TimeLimitsV1 | None = None
 
 
@@ -176,12 +178,20 @@ Price = Annotated[str, BeforeValidator(_decimal_text), Field(pattern=r"^\d{1,9}(
 
 
 class ModelIn(Body):
-    """A model of a provider. Prices are USD per million tokens; left out: unknown, and then no $ budget admits it."""
+    """A model of a provider; of a built-in one, what is left out stays as it is built in.
+
+    Prices are USD per million tokens. Left out: as in the tables, else unknown, and then no $ budget admits it.
+    ``capabilities`` left out: chat, or those of a known model. ``features`` left out: unknown, and everything is tried.
+    """
 
     id: ModelId
-    capabilities: tuple[Capability, ...] = Field(default=(Capability.CHAT,), max_length=16)
+    capabilities: tuple[Capability, ...] = Field(default=(), max_length=16)
     input_usd_per_mtok: Price | None = None
     output_usd_per_mtok: Price | None = None
+    cache_read_usd_per_mtok: Price | None = None
+    cache_write_usd_per_mtok: Price | None = None
+    features: Annotated[tuple[Feature, ...], Field(max_length=16)] | None = None
+    max_image_tokens: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     context_window: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     max_output_tokens: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     default_max_tokens: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
@@ -217,6 +227,13 @@ class ProviderChange(Body):
     base_url: BaseUrl | None = None
     region: Region | None = None
     models: Models | None = None
+
+
+class ChangesQuery(Body):
+    """Which changes of the catalogue to show."""
+
+    before: int | None = Field(default=None, ge=1, le=2**53)
+    limit: int = Field(default=50, ge=1, le=500)
 
 
 class WorkspaceIn(Body):

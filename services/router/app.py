@@ -4,14 +4,24 @@ import asyncio
 import socket
 from uuid import uuid4
 
+from services.router.accounts import Accounts
+from services.router.admission import Admission
 from services.router.attempt import Attempts
+from services.router.breakers import Breakers
 from services.router.catalogue import Catalogue
+from services.router.catalogue_history import History
+from services.router.catalogue_service import Providers
 from services.router.client import ProviderClient
 from services.router.cuts import Cuts
 from services.router.domain.destinations import parse_allowed
+from services.router.exchange import Exchanges
+from services.router.explain import Explain
 from services.router.invoke import Invoke
 from services.router.keys import KeyDirectory, KeyNews, Leases
-from services.router.service import Aliases, Providers
+from services.router.latencies import Latencies
+from services.router.planning import Planner
+from services.router.retries import Retries
+from services.router.service import Aliases
 from services.router.settings import Settings
 from services.router.settlements import Settlements
 from services.router.store import Store
@@ -21,13 +31,15 @@ from shared import logs, sealing
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.hints import Hints
 from shared.messages.base import Service
 from shared.messages.health import PingRouterV1, ReadyV1
+from shared.messages.router import BreakerChangedV1
 from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0003"
+SCHEMA = "0005"
 TIDY_EVERY_S = 5.0
 FLUSH_S = 3.0
 
@@ -47,15 +59,20 @@ class Router:
         self._leases = Leases(self._bus, clock, vault, f"{socket.gethostname()}-{uuid4()}")
         self._client = ProviderClient(allowed)
         self._settlements = Settlements(self._bus)
-        self._providers = Providers(self._bus, store, self._catalogue, clock, allowed)
+        self._providers = Providers(self._bus, store, History(self._database), self._catalogue, clock, allowed)
         directory = KeyDirectory(self._bus, clock)
         cuts = Cuts()
         verdicts = Verdicts(self._bus, clock, self._catalogue, self._leases, self._client, cuts)
-        attempts = Attempts(
-            self._bus, clock, self._catalogue, self._leases, self._client, self._settlements, verdicts, cuts
-        )
-        invoke = Invoke(self._catalogue, directory, attempts, clock)
-        subscribe_calls(self._bus, invoke, verdicts)
+        breakers, latencies = Breakers(clock), Latencies(clock)
+        self._hints = Hints(self._bus, clock, BreakerChangedV1, breakers.hear, breakers.open_now)
+        breakers.share(self._hints.tell)
+        planner = Planner(self._catalogue, directory, breakers, latencies, clock)
+        accounts = Accounts(self._settlements, clock)
+        admission = Admission(self._bus, clock, self._catalogue, self._leases, accounts, cuts)
+        exchanges = Exchanges(self._bus, clock, self._client, cuts)
+        attempts = Attempts(clock, admission, exchanges, accounts, verdicts, breakers, latencies)
+        explain = Explain(self._bus, self._catalogue, planner, admission)
+        subscribe_calls(self._bus, Invoke(planner, attempts, Retries(clock), clock), explain, verdicts)
         subscribe_catalogue(self._bus, Aliases(self._bus, store, self._catalogue, clock), self._providers)
         subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases, cuts))
         self._bus.answer(PingRouterV1, self._ready)
@@ -67,12 +84,14 @@ class Router:
         await self._providers.seed()
         await self._catalogue.entries()
         await self._bus.start()
+        self._hints.start()
         self._tidying = asyncio.create_task(self._tidy())
 
     async def stop(self, grace_s: float) -> None:
         """Finish the calls in flight, publish what is still unpublished, release everything."""
         await self._bus.finish(grace_s - FLUSH_S)
         await self._settlements.flush(FLUSH_S)
+        await self._hints.stop()
         await self._bus.stop()
         if self._tidying is not None:
             self._tidying.cancel()

@@ -1,19 +1,22 @@
 """Providers and aliases as this process knows them: read from the database, dropped when somebody changes them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.router.domain.catalogue import MODELS
+from services.router.domain.catalogue import completed, unlisted
+from services.router.domain.chains import STREAMED
 from services.router.domain.destinations import host_of
-from services.router.domain.plan import Offer
+from services.router.domain.offer import Offer, Way
 from services.router.prices import price_of
 from services.router.providers import PROVIDERS, adapter_of
 from services.router.providers.base import Adapter
 from services.router.store import AliasRow, ProviderRow, Store
+from shared.bus import Bus
 from shared.clock import Clock
-from shared.errors import not_found
+from shared.errors import OmniError, not_found
 from shared.messages.catalogue import AliasV1, CatalogueChangedV1, ModelV1, ProviderV1, TargetV1, TimeLimitsV1
 from shared.messages.vocabulary import Capability
 from shared.remembered import Remembered
@@ -32,7 +35,7 @@ class Entry:
 
     def model(self, model_id: str) -> ModelV1:
         """The model as the catalogue has it, or a bare one: providers bring out models faster than catalogues learn."""
-        return self.models.get(model_id) or ModelV1(id=model_id)
+        return self.models.get(model_id) or unlisted(self.row.id, model_id)
 
 
 class Catalogue:
@@ -62,6 +65,13 @@ class Catalogue:
             raise not_found("alias", alias_name=alias_name)
         return found
 
+    async def alias_by_id(self, workspace_id: int, alias_id: str) -> AliasV1:
+        """Raises OmniError ``not_found``."""
+        found = next((item for item in (await self.aliases(workspace_id)).values() if item.id == alias_id), None)
+        if found is None:
+            raise not_found("alias")
+        return found
+
     async def changed(self, event: CatalogueChangedV1) -> None:
         """Read again what somebody has changed."""
         self.forget(event.workspace_id)
@@ -82,6 +92,13 @@ class Catalogue:
         return {row.alias_name: alias_view(row, offers) for row in await self._store.aliases(workspace_id)}
 
 
+async def announce(bus: Bus, catalogue: Catalogue, workspace_id: int | None) -> None:
+    """Forget here and tell the other replicas; one that misses it reads again by itself within seconds."""
+    catalogue.forget(workspace_id)
+    with suppress(OmniError):
+        await bus.announce(CatalogueChangedV1(workspace_id=workspace_id))
+
+
 def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:
     """A provider's row as others see it, with the prices that hold at ``moment``."""
     entry = _entry(row)
@@ -93,7 +110,7 @@ def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:
         base_url=row.base_url,
         region=row.region,
         host=entry.offer.host,
-        capabilities=_capabilities(row.id),
+        capabilities=tuple(item for item in Capability if item in (entry.offer.capabilities or entry.offer.planned)),
         aggregator=entry.offer.aggregator,
         simulated=row.simulated,
         models=tuple(_priced(row.id, model, moment) for model in entry.models.values()),
@@ -103,20 +120,19 @@ def provider_view(row: ProviderRow, moment: datetime) -> ProviderV1:
 
 def _priced(provider_id: str, model: ModelV1, moment: datetime) -> ModelV1:
     price = price_of(provider_id, model, moment)
-    if price is None or price.input is None:
+    if price is None:
         return model
-    shown = {
-        "input_usd_per_mtok": price.input.usd_per_mtok,
-        "output_usd_per_mtok": price.output and price.output.usd_per_mtok,
-    }
-    return model.model_copy(update=shown)
+    rates = {"input": price.input, "output": price.output}
+    rates |= {"cache_read": price.cache_read, "cache_write": price.cache_write}
+    shown = {f"{name}_usd_per_mtok": rate and rate.usd_per_mtok for name, rate in rates.items()}
+    return model.model_copy(update={**shown, "price_version": price.version})
 
 
 def alias_view(row: AliasRow, offers: Mapping[str, Offer]) -> AliasV1:
     """An alias's row as others see it, with the targets that cannot be called yet."""
     capability = Capability(row.capability)
     chain = tuple(TargetV1.model_validate(target) for target in row.chain)
-    missing = tuple(target for target in chain if not _can(offers.get(target.provider), capability))
+    missing = tuple(target for target in chain if not _can(offers.get(target.provider), capability, target.model))
     return AliasV1(
         id=str(row.id),
         workspace_id=row.workspace_id,
@@ -127,6 +143,7 @@ def alias_view(row: AliasRow, offers: Mapping[str, Offer]) -> AliasV1:
         chain=chain,
         routing_preference=row.routing_preference,
         allow_aggregators=row.allow_aggregators,
+        on_stream_cut=row.on_stream_cut if capability in STREAMED else "error",
         time_limits=TimeLimitsV1.model_validate(row.time_limits),
         is_default=row.is_default,
         available=len(missing) < len(chain),
@@ -149,31 +166,29 @@ def parse_id(text: str, what: str) -> UUID:
         raise not_found(what) from None
 
 
-def _can(offer: Offer | None, capability: Capability) -> bool:
-    return offer is not None and capability in offer.capabilities
+def _can(offer: Offer | None, capability: Capability, model: str) -> bool:
+    return offer is not None and offer.way_of(capability, model) is not None
 
 
 def _entry(row: ProviderRow) -> Entry:
-    adapter = adapter_of(row.id)
-    models = {model.id: model for model in (*MODELS.get(row.id, ()), *map(ModelV1.model_validate, row.models))}
+    adapter, known = adapter_of(row.id), PROVIDERS.get(row.id)
+    models = completed(row.id, [ModelV1.model_validate(model) for model in row.models])
     offer = Offer(
         provider=row.id,
         host=host_of(row.base_url),
-        capabilities=frozenset(_capabilities(row.id)) if adapter else frozenset(),
-        options=adapter.chat.options if adapter else frozenset(),
-        aggregator=_is_aggregator(row.id),
+        ways=_ways(adapter) if adapter else {},
+        aggregator=known is not None and known.aggregator,
         region=row.region,
+        planned=frozenset(known.planned_capabilities if known else ()),
+        models=models,
     )
     return Entry(row, adapter, models, offer)
 
 
-def _capabilities(provider_id: str) -> tuple[Capability, ...]:
-    known = PROVIDERS.get(provider_id)
-    if known is None:
-        return (Capability.CHAT,)
-    return known.capabilities if known.adapter else known.planned_capabilities
-
-
-def _is_aggregator(provider_id: str) -> bool:
-    known = PROVIDERS.get(provider_id)
-    return known is not None and known.aggregator
+def _ways(adapter: Adapter) -> Mapping[Capability, Way]:
+    ways = {Capability.CHAT: Way(adapter.chat.options, adapter.chat.passes)}
+    if adapter.completion is not None:
+        ways[Capability.COMPLETION] = Way(adapter.completion.options, adapter.completion.passes)
+    if adapter.embedding is not None:
+        ways[Capability.EMBEDDING] = Way(frozenset({"dimensions"} if adapter.embedding.dimensions else ()))
+    return ways

@@ -1,99 +1,109 @@
-"""The life of a call: plan, then for one target after another reserve, lease, call, record, and answer or go on."""
+"""The life of a call: plan it, walk along the plan, and put the answer together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 from services.router.attempt import Attempts
-from services.router.catalogue import Catalogue
+from services.router.catalogue import Entry
 from services.router.domain import conclusion
-from services.router.domain.outcome import Step, policy
-from services.router.domain.plan import Candidate, Skipped, plan
+from services.router.embedding import EmbeddingWalk
 from services.router.job import Attempted, Job
-from services.router.keys import KeyDirectory
-from services.router.providers.base import ChatAnswer
+from services.router.planning import Planner
+from services.router.providers.base import ChatAnswer, EmbedAnswer
+from services.router.retries import Retries
+from services.router.telling import Telling
+from services.router.vectors import in_parts
+from services.router.walk import Walk, gone
 from shared.clock import Clock
-from shared.errors import OmniError, invalid
-from shared.messages.catalogue import TargetV1
-from shared.messages.metering import BudgetV1
-from shared.messages.router import AttemptV1, InvokedV1, InvokeV1
-from shared.messages.vocabulary import Outcome
+from shared.errors import invalid
+from shared.messages.catalogue import AliasV1
+from shared.messages.router import InvokedV1, InvokeV1, TokensV1
+from shared.messages.vocabulary import Capability
+from shared.streams import AskerGoneError, Sink
+
+_SPOKEN = frozenset({Capability.CHAT, Capability.COMPLETION})
 
 
 class Invoke:
     """Answers ``InvokeV1``."""
 
-    def __init__(self, catalogue: Catalogue, directory: KeyDirectory, attempts: Attempts, clock: Clock) -> None:
-        self._catalogue, self._directory, self._attempts, self._clock = catalogue, directory, attempts, clock
+    def __init__(self, planner: Planner, attempts: Attempts, retries: Retries, clock: Clock) -> None:
+        self._planner, self._attempts, self._retries, self._clock = planner, attempts, retries, clock
 
-    async def __call__(self, request: InvokeV1) -> InvokedV1:
+    async def __call__(self, request: InvokeV1, sink: Sink | None = None) -> InvokedV1:
         """The first good answer along the alias's chain. Raises OmniError as ``InvokeV1`` says."""
         began = self._clock.monotonic()
-        alias = await self._catalogue.alias(request.workspace_id, request.alias_name)
-        if request.capability not in (None, alias.capability):
-            raise invalid(f"This alias does {alias.capability}, not {request.capability}.", alias_name=alias.alias_name)
-        keys = await self._directory.of(request.workspace_id)
-        steps = plan(alias, keys, await self._catalogue.offers(), request.options)
-        job = Job(request, alias, deadline=began + alias.time_limits.total_s)
-        return await self._try(job, steps, began)
+        alias = await self._planner.alias(request.workspace_id, request.alias_name)
+        _check(request, alias)
+        planned = await self._planner.plan(alias, request)
+        telling = None
+        if sink is not None and request.embedding is None:
+            telling = Telling(sink, alias.on_stream_cut, plain=request.options.is_plain)
+        job = Job(request, alias, deadline=began + alias.time_limits.total_s, telling=telling)
+        walk = self._walk(job, planned.entries)
+        attempted = await walk.along(planned.steps)
+        try:
+            await _deliver(attempted, telling, sink)
+        except AskerGoneError:
+            raise gone() from None
+        return self._answer(walk, job, attempted, began)
 
-    async def _try(self, job: Job, steps: Sequence[Candidate | Skipped], began: float) -> InvokedV1:
-        done: list[AttemptV1] = []
-        budget: BudgetV1 | None = None
-        exhausted: set[TargetV1] = set()
-        for place, step in enumerate(steps):
-            if isinstance(step, Skipped):
-                done.append(_passed_over(step))
-                continue
-            if step.target in exhausted:
-                continue
-            if job.deadline <= self._clock.monotonic():
-                done.append(_passed_over(Skipped(step.target, Outcome.TIMEOUT, "no_time_left", step.key_id)))
-                break
-            job.fallback_reason = conclusion.fallback_reason(done)
-            job.is_last = not _others_remain(steps[place + 1 :], step.target)
-            try:
-                attempted = await self._attempts.make(job, step, len(done))
-            except OmniError as error:
-                raise conclusion.interrupted(error, job.alias, job.request.call_id, done) from None
-            done.append(attempted.view)
-            if isinstance(attempted.result, ChatAnswer):
-                return self._answer(job, attempted, attempted.result, done, began)
-            budget = budget or attempted.budget
-            follows = policy(attempted.view.outcome)
-            if follows is Step.STOP:
-                break
-            if follows is not Step.NEXT_KEY:
-                exhausted.add(step.target)
-        raise conclusion.conclude(job.alias, job.request.call_id, done, budget)
+    def _walk(self, job: Job, entries: Mapping[str, Entry]) -> Walk:
+        if job.request.embedding is not None:
+            return EmbeddingWalk(job, self._attempts, self._retries, self._clock, entries)
+        return Walk(job, self._attempts, self._retries, self._clock)
 
-    def _answer(
-        self, job: Job, attempted: Attempted, answer: ChatAnswer, done: Sequence[AttemptV1], began: float
-    ) -> InvokedV1:
+    def _answer(self, walk: Walk, job: Job, attempted: Attempted, began: float) -> InvokedV1:
+        result = attempted.result
+        text, telling = (result.text if isinstance(result, ChatAnswer) else ""), job.telling
         return InvokedV1(
             call_id=job.request.call_id,
             alias_name=job.alias.alias_name,
             capability=job.alias.capability,
             provider=attempted.view.provider,
             model=attempted.view.model,
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            tokens=answer.tokens,
-            cost_usd_micros=attempted.cost_usd_micros,
-            fallback_reason=conclusion.fallback_reason(done),
-            attempts=tuple(done),
-            warnings=conclusion.warnings(done, attempted.near_cap),
+            text=telling.text if telling is not None else text,
+            tool_calls=result.tool_calls if isinstance(result, ChatAnswer) else (),
+            finish_reason=result.finish_reason if isinstance(result, ChatAnswer) else "stop",
+            tokens=_tokens(walk.parts),
+            cost_usd_micros=_cost(walk.parts),
+            fallback_reason=conclusion.fallback_reason(walk.done, attempted.view),
+            attempts=tuple(walk.done),
+            continued=tuple(walk.targets_of_parts()),
+            warnings=conclusion.warnings(walk.done, attempted.near_cap),
             latency_ms=round(1000 * (self._clock.monotonic() - began)),
         )
 
 
-def _passed_over(step: Skipped) -> AttemptV1:
-    return AttemptV1(
-        provider=step.target.provider,
-        model=step.target.model,
-        outcome=step.outcome,
-        detail=step.detail,
-        key_id=step.key_id,
-    )
+def _check(request: InvokeV1, alias: AliasV1) -> None:
+    if request.capability not in (None, alias.capability):
+        raise invalid(f"This alias does {alias.capability}, not {request.capability}.", alias_name=alias.alias_name)
+    if (alias.capability is Capability.EMBEDDING) != (request.embedding is not None):
+        wanted = "input" if alias.capability is Capability.EMBEDDING else "prompt or messages"
+        raise invalid(f"This alias does {alias.capability}: give it {wanted}.", alias_name=alias.alias_name)
+    if alias.capability not in _SPOKEN | {Capability.EMBEDDING}:
+        raise invalid(f"{alias.capability} cannot be called yet; pick another alias.", alias_name=alias.alias_name)
 
 
-def _others_remain(steps: Sequence[Candidate | Skipped], target: TargetV1) -> bool:
-    return any(isinstance(step, Candidate) and step.target != target for step in steps)
+async def _deliver(attempted: Attempted, telling: Telling | None, sink: Sink | None) -> None:
+    if telling is not None and isinstance(attempted.result, ChatAnswer):
+        await telling.whole(attempted.result, heard=attempted.heard)
+    elif sink is not None and isinstance(attempted.result, EmbedAnswer):
+        for part in in_parts(attempted.result.vectors):
+            await sink.send(part)
+
+
+def _tokens(parts: Sequence[Attempted]) -> TokensV1:
+    """Usage of all attempts that delivered a part: their sum, unknown where one of them is."""
+    told = [part.tokens for part in parts]
+    return reduce(_plus, told[1:], told[0])
+
+
+def _plus(one: TokensV1, other: TokensV1) -> TokensV1:
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in TokensV1.model_fields}
+    return TokensV1(**{name: None if None in pair else sum(pair) for name, pair in pairs.items()})
+
+
+def _cost(parts: Sequence[Attempted]) -> int | None:
+    costs = [part.cost_usd_micros for part in parts]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)

@@ -48,6 +48,7 @@ class AliasRow(SQLModel, table=True):
     chain: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
     routing_preference: str
     allow_aggregators: bool
+    on_stream_cut: str = "continue"
     time_limits: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     is_default: bool = False
     created_at: datetime = _instant()
@@ -71,23 +72,6 @@ class Store:
         async with self._database.session(EVERY_WORKSPACE) as session:
             values = [row.model_dump() for row in rows]
             await session.exec(insert(ProviderRow).values(values).on_conflict_do_nothing())
-
-    async def add_provider(self, row: ProviderRow) -> None:
-        """Insert one row. Raises OmniError ``conflict`` when its id is taken."""
-        try:
-            async with self._database.session(EVERY_WORKSPACE) as session:
-                session.add(row)
-        except IntegrityError:
-            raise OmniError(Code.CONFLICT, "A provider with this id exists; change it with PUT.") from None
-
-    async def change_provider(self, provider_id: str, change: Callable[[ProviderRow], None]) -> ProviderRow | None:
-        """Apply ``change`` to a provider while nobody else can; None when there is none."""
-        async with self._database.session(EVERY_WORKSPACE) as session:
-            row = await session.get(ProviderRow, provider_id, with_for_update=True)
-            if row is not None:
-                change(row)
-                session.add(row)
-        return row
 
     async def aliases(self, workspace_id: int) -> list[AliasRow]:
         """The active aliases of a workspace, by name."""

@@ -1,9 +1,11 @@
 """What the router hears."""
 
 from services.router.catalogue import Catalogue
+from services.router.catalogue_service import Providers
+from services.router.explain import Explain
 from services.router.invoke import Invoke
 from services.router.keys import KeyNews
-from services.router.service import Aliases, Providers
+from services.router.service import Aliases
 from services.router.verification import Verdicts
 from shared.bus import Bus
 from shared.messages.catalogue import (
@@ -18,13 +20,15 @@ from shared.messages.catalogue import (
     UpdateAliasV1,
     UpdateProviderV1,
 )
-from shared.messages.router import InvokeV1, VerifyKeyV1
+from shared.messages.catalogue_audit import ListCatalogueChangesV1
+from shared.messages.router import ExplainV1, InvokeV1, VerifyKeyV1
 from shared.messages.vault import KeyChangedV1
 
 
-def subscribe_calls(bus: Bus, invoke: Invoke, verdicts: Verdicts) -> None:
-    """Calls, and checks of keys."""
+def subscribe_calls(bus: Bus, invoke: Invoke, explain: Explain, verdicts: Verdicts) -> None:
+    """Calls, what they would do, and checks of keys."""
     bus.answer_call(InvokeV1, invoke)
+    bus.answer(ExplainV1, explain)
     bus.answer(VerifyKeyV1, verdicts.verify)
 
 
@@ -39,6 +43,7 @@ def subscribe_catalogue(bus: Bus, aliases: Aliases, providers: Providers) -> Non
     bus.answer(ListProvidersV1, providers.list)
     bus.answer(CreateProviderV1, providers.create)
     bus.answer(UpdateProviderV1, providers.update)
+    bus.answer(ListCatalogueChangesV1, providers.changes)
 
 
 def subscribe_news(bus: Bus, catalogue: Catalogue, news: KeyNews) -> None:

@@ -1,17 +1,17 @@
 """Every published contract. Services share these classes and nothing else."""
 
-from shared.messages import catalogue, custody, health, metering, router, vault
-from shared.messages.base import Event, Message, Record, Request
+from shared.messages import catalogue, catalogue_audit, custody, health, metering, router, vault
+from shared.messages.base import Event, Hint, Message, Record, Request
 
 ALL: tuple[type[Message], ...] = tuple(
     sorted(
         (
             item
-            for module in (catalogue, custody, health, metering, router, vault)
+            for module in (catalogue, catalogue_audit, custody, health, metering, router, vault)
             for item in vars(module).values()
             if isinstance(item, type)
             and issubclass(item, Message)
-            and item not in (Message, Request, Event, Record)
+            and item not in (Message, Request, Event, Hint, Record)
             and not item.__name__.startswith("_")
         ),
         key=lambda item: item.subject,
@@ -19,4 +19,5 @@ ALL: tuple[type[Message], ...] = tuple(
 )
 REQUESTS = tuple(item for item in ALL if issubclass(item, Request))
 EVENTS = tuple(item for item in ALL if issubclass(item, Event))
+HINTS = tuple(item for item in ALL if issubclass(item, Hint))
 RECORDS = tuple(item for item in ALL if issubclass(item, Record))

@@ -45,10 +45,12 @@ class Message(Part):
 class Request(Message):
     """Asked of ``owner`` by ``callers``; answered once with ``reply`` or a problem.
 
-    ``max_replies`` above 1 leaves room for heartbeats before the answer (``shared.bus`` sends them).
+    ``max_replies`` above 1 leaves room for heartbeats before the answer (``shared.bus`` sends them). Where there is a
+    ``part``, an answer may come in such parts first (``shared.streams``): when the request's ``stream`` says so.
     """
 
     reply: ClassVar[type[Part]]
+    part: ClassVar[type[Part] | None] = None
     max_replies: ClassVar[int] = 1
     callers: ClassVar[tuple[Service, ...]]
 
@@ -57,6 +59,16 @@ class Event(Message):
     """Announced by ``owner`` to every replica of ``listeners``; may be missed (core NATS)."""
 
     listeners: ClassVar[tuple[Service, ...]]
+
+
+class Hint(Event):
+    """An event whose latest one per subject is also kept in the KV bucket ``bucket``, for replicas that start later.
+
+    It may be lost, with the bucket and all: nothing may rest on it but a shorter way. Subject: ``$KV.<bucket>.…``.
+    """
+
+    bucket: ClassVar[str]
+    keep_s: ClassVar[float]
 
 
 class Record(Message):

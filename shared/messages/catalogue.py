@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.messages.base import Done, Event, Part, Request, Service
+from shared.messages.custody import ActorV1
 from shared.messages.vocabulary import Capability, Feature, Modality
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
@@ -166,6 +167,8 @@ class ModelV1(Part):
     """A model in the catalogue. Prices are USD per million tokens as decimal strings; None: no price known.
 
     ``features`` None: unknown, and then everything is tried. ``max_image_tokens``: what a picture counts at most.
+    ``price_version``: where the prices come from; set by the router alone. In a request no ``capabilities`` leave
+    those of a known model as they are.
     """
 
     id: str = Field(min_length=1, max_length=200)
@@ -179,6 +182,7 @@ class ModelV1(Part):
     context_window: int | None = Field(default=None, ge=1)
     max_output_tokens: int | None = Field(default=None, ge=1)
     default_max_tokens: int | None = Field(default=None, ge=1)
+    price_version: str | None = None
 
 
 class ProviderV1(Part):
@@ -202,9 +206,10 @@ class ProviderV1(Part):
 
 
 class ProvidersV1(Part):
-    """The catalogue, by id."""
+    """The catalogue, by id. ``version``: of the last change by an admin, 0 before the first."""
 
     items: tuple[ProviderV1, ...]
+    version: int = 0
 
 
 class ListProvidersV1(Request):
@@ -236,6 +241,7 @@ class CreateProviderV1(Request):
     region: str | None = Field(default=None, pattern=REGION)
     models: tuple[ModelV1, ...] = Field(max_length=500)
     simulated: bool = False
+    actor: ActorV1 | None = None
 
 
 class UpdateProviderV1(Request):
@@ -256,6 +262,7 @@ class UpdateProviderV1(Request):
     base_url: str | None = None
     region: str | None = Field(default=None, pattern=REGION)
     models: tuple[ModelV1, ...] | None = Field(default=None, max_length=500)
+    actor: ActorV1 | None = None
 
 
 class CatalogueChangedV1(Event):

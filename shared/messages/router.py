@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from shared.messages.base import Event, Part, Record, Request, Service
+from shared.messages.base import Event, Hint, Part, Record, Request, Service
 from shared.messages.catalogue import TargetV1
 from shared.messages.chat import ChatMessageV1, ChatOptionsV1, DeltaV1, EmbeddingV1, ToolCallV1
 from shared.messages.vocabulary import Billing, Capability, KeyStatus, Outcome
@@ -95,7 +95,7 @@ class InvokeV1(Request):
     owner: ClassVar[Service] = Service.ROUTER
     callers: ClassVar[tuple[Service, ...]] = _API
     reply: ClassVar[type[Part]] = InvokedV1
-    part: ClassVar[type[Part]] = DeltaV1
+    part: ClassVar[type[Part] | None] = DeltaV1
     max_replies: ClassVar[int] = 1_000_000
     example: ClassVar[dict[str, Any]] = {
         "workspace_id": 1, "call_id": ATTEMPT_ID, "alias_name": "fast-drafts",
@@ -133,6 +133,34 @@ class StreamCreditV1(Event):
     stream: str
     upto: int
     gone: bool = False
+
+
+class BreakerChangedV1(Hint):
+    """A router to its replicas: a target, or a workspace's key (``model`` None: for every model), rests or is back.
+
+    ``scope`` names it in a subject. ``rest_s``: for how much longer it rests; 0, without a ``reason``: it is back.
+    ``level``: how often its rest has been doubled.
+    """
+
+    subject: ClassVar[str] = "$KV.ai_router_breakers.{scope}.v1"
+    owner: ClassVar[Service] = Service.ROUTER
+    listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER,)
+    bucket: ClassVar[str] = "ai_router_breakers"
+    keep_s: ClassVar[float] = 300.0
+    example: ClassVar[dict[str, Any]] = {
+        "scope": "9f86d081884c7d65", "router": "f3b1c2", "provider": "openai", "model": "gpt-4o-mini",
+        "reason": "provider_error", "rest_s": 5.0,
+    }  # fmt: skip
+
+    scope: str = Field(pattern=r"^[0-9a-f]{16,64}$")
+    router: str
+    provider: str
+    model: str | None
+    workspace_id: int | None = None
+    key_id: str | None = None
+    reason: Outcome | None = None
+    rest_s: float = Field(default=0.0, ge=0, le=3600)
+    level: int = Field(default=0, ge=0, le=64)
 
 
 class ForecastV1(Part):

@@ -78,7 +78,10 @@ async def test_malformed_bodies_are_invalid_requests(world: World, path: str, co
         ("/ai-invoke", {**CALL, "options": {"temperature": 9}}),
         ("/ai-invoke", {**CALL, "options": {"frequency": 1}}),
         ("/ai-invoke", {**CALL, "capability": "video_generation"}),
-        ("/ai-invoke", {**CALL, "stream": True}),
+        ("/ai-invoke", {**CALL, "stream": 1}),
+        ("/ai-invoke", {**CALL, "prompt": None, "input": ["x"], "stream": True}),
+        ("/ai-invoke", {**CALL, "options": {"tools": [{"type": "function"}]}}),
+        ("/ai-invoke", {**CALL, "options": {"response_format": {"type": CANARY}}}),
         ("/ai-providers", {"id": "Bad Id", "base_url": "https://a.example/v1"}),
         ("/ai-providers", {"id": "x", "base_url": "ftp://a.example"}),
         ("/ai-providers", {"id": "x", "base_url": "http://a.example/v1"}),
@@ -93,6 +96,7 @@ async def test_wrong_values_are_invalid_requests(world: World, path: str, body: 
     response = await world.admin.post(path, **body)
     problem(response, 422, "invalid_request")
     assert KEY not in response.text
+    assert CANARY not in response.text
 
 
 async def test_an_unknown_option_is_refused_by_name(world: World) -> None:

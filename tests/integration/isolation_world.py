@@ -20,7 +20,7 @@ EXCEPTED = {
     **{f"{service}.alembic_version": "no service may write it" for service in services()},
 }
 # Rows of no workspace: only work on every workspace reaches them.
-PLATFORM = {"metering.dead_letters", "vault.kek_rotations", "vault.retired_keks"}
+PLATFORM = {"metering.dead_letters", "router.ai_catalogue_changes", "vault.kek_rotations", "vault.retired_keks"}
 # Where the workspace is not in a column ``workspace_id``: how to read it, and what to set to move a row to another.
 OWNER = {
     "api.workspaces": "id",
@@ -109,7 +109,8 @@ def insert(connection: Connection, table: Table, row: Row) -> None:
 
 def rows(workspace: int) -> dict[str, Row]:
     """A row of ``workspace`` for every table, by table. Ids are the workspace's number."""
-    return _edge(workspace) | _vault(workspace) | _metering(workspace) | {"router.ai_model_aliases": _alias(workspace)}
+    router = {"router.ai_model_aliases": _alias(workspace), "router.ai_catalogue_changes": _change(workspace)}
+    return _edge(workspace) | _vault(workspace) | _metering(workspace) | router
 
 
 def _edge(workspace: int) -> dict[str, Row]:
@@ -127,6 +128,10 @@ def _alias(workspace: int) -> Row:
         "capability": "chat", "chain": json.dumps([target]), "routing_preference": "quality", "allow_aggregators": True,
         "time_limits": "{}", "is_default": False, "created_at": NOW, "updated_at": NOW,
     }  # fmt: skip
+
+
+def _change(workspace: int) -> Row:
+    return {"version": workspace, "at": NOW, "provider": "openai", "after": "{}"}
 
 
 def _vault(workspace: int) -> dict[str, Row]:

@@ -1,9 +1,6 @@
 """A router in this process between a real NATS server and a real PostgreSQL; vault, metering and edge are stand-ins."""
 
 import asyncio
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +22,7 @@ from shared.clock import SystemClock
 from shared.errors import Code, OmniError
 from shared.messages.base import Service
 from shared.messages.catalogue import AliasV1, CreateAliasV1, CreateProviderV1, ProviderV1, TargetV1
-from shared.messages.chat import ChatMessageV1
+from shared.messages.chat import ChatMessageV1, DeltaV1
 from shared.messages.metering import ReservationV1, ReserveV1
 from shared.messages.router import CallFinishedV1, InvokedV1, InvokeV1
 from shared.messages.vault import (
@@ -43,29 +40,9 @@ from shared.records import Delivery, RecordConsumer
 from shared.runtime import Stop
 from shared.schemas import service_url
 from shared.testing.upstream import Upstream
-from tests.integration.servers import PASSWORD, bus, close_queues, end, free_port, migrated_postgres, wait_for_port
+from tests.integration.servers import PASSWORD, Nats, bus, close_queues, migrated_postgres
 
 CLOCK = SystemClock()
-
-
-class Nats:
-    """A server with JetStream on one port, through any number of restarts."""
-
-    def __init__(self, folder: Path) -> None:
-        self._port, self._folder = free_port(), folder
-        self.url = f"nats://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        binary = str(Path(sys.executable).with_name("nats-server"))
-        command = [binary, "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder / "js")]
-        with (self._folder / "nats.log").open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_for_port(self._port, self._process)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        end(self._process, signal.SIGKILL)
 
 
 @dataclass
@@ -144,8 +121,12 @@ class Metering:
 
     async def end_of(self, call_id: str) -> list[CallFinishedV1]:
         """The ends of a call's attempts, once there is one."""
+        return await self.ends_of(call_id, 1)
+
+    async def ends_of(self, call_id: str, count: int) -> list[CallFinishedV1]:
+        """The ends of a call's attempts, once there are ``count``."""
         async with asyncio.timeout(5):
-            while not (mine := [one for one in self.finished.values() if one.call_id == call_id]):
+            while len(mine := [one for one in self.finished.values() if one.call_id == call_id]) < count:
                 self.news.clear()
                 await self.news.wait()
         return mine
@@ -176,7 +157,7 @@ class World:
     """Messages to the vault, by subject."""
 
     async def provider(self, upstream: Upstream, **fields: Any) -> ProviderV1:
-        request = CreateProviderV1(id=f"t-{uuid4().hex[:12]}", base_url=f"{upstream.base_url}/v1", models=(), **fields)
+        request = CreateProviderV1(id=f"t-{uuid4().hex[:12]}", base_url=f"{upstream.base_url}/v1", **({"models": ()} | fields))
         return await self.api.request(request, ProviderV1)
 
     def key(self, workspace_id: int, provider: ProviderV1, **fields: Any) -> KeyV1:
@@ -198,7 +179,7 @@ class World:
         self.vault.keys[key.id] = key
         return key
 
-    async def alias(self, workspace_id: int, *targets: tuple[ProviderV1, str]) -> str:
+    async def alias(self, workspace_id: int, *targets: tuple[ProviderV1, str], **fields: Any) -> str:
         chain = tuple(TargetV1(provider=provider.id, model=model) for provider, model in targets)
         name = f"a-{uuid4().hex[:8]}"
         request = CreateAliasV1(
@@ -206,20 +187,35 @@ class World:
             workspace_id=workspace_id,
             alias_name=name,
             display_name="A",
-            capability=Capability.CHAT,
             chain=chain,
+            **({"capability": Capability.CHAT} | fields),
         )
         await self.api.request(request, AliasV1)
         return name
 
-    async def call(self, workspace_id: int, alias_name: str, call_id: str | None = None) -> InvokedV1:
-        request = InvokeV1(
-            workspace_id=workspace_id,
-            call_id=call_id or str(uuid4()),
-            alias_name=alias_name,
-            messages=(ChatMessageV1(role="user", content="Hi"),),
-        )
-        return await self.api.request(request, InvokedV1, timeout=30)
+    async def call(self, workspace_id: int, alias_name: str, call_id: str | None = None, **fields: Any) -> InvokedV1:
+        return await self.api.request(asked(workspace_id, alias_name, call_id, **fields), InvokedV1, timeout=30)
+
+    async def stream(
+        self, workspace_id: int, alias_name: str, call_id: str | None = None, **fields: Any
+    ) -> tuple[list[DeltaV1], InvokedV1 | OmniError]:
+        """A streamed call: the pieces that came, and how it ended."""
+        pieces: list[DeltaV1] = []
+        request = asked(workspace_id, alias_name, call_id, **{"stream": True} | fields)
+        try:
+            async with self.api.stream(request, InvokedV1, timeout=30) as answer:
+                async for delta in answer:
+                    pieces.append(delta)
+                return pieces, answer.final
+        except OmniError as error:
+            return pieces, error
+
+
+def asked(workspace_id: int, alias_name: str, call_id: str | None = None, **fields: Any) -> InvokeV1:
+    hello = {} if "embedding" in fields else {"messages": (ChatMessageV1(role="user", content="Hi"),)}
+    return InvokeV1(
+        workspace_id=workspace_id, call_id=call_id or str(uuid4()), alias_name=alias_name, **{**hello, **fields}
+    )
 
 
 @asynccontextmanager

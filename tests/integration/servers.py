@@ -87,6 +87,26 @@ def migrated_postgres(folder: Path) -> Iterator[Postgres]:
         postgres.stop()
 
 
+class Nats:
+    """A server on one port, through any number of restarts. ``options``: instead of JetStream below ``folder``."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        self._port, self._folder = port or free_port(), folder
+        self._options = options or ("-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(folder / "js"))
+        self.url = f"nats://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binary = str(Path(sys.executable).with_name("nats-server"))
+        with (self._folder / "nats.log").open("ab") as output:
+            self._process = subprocess.Popen([binary, *self._options], stdout=output, stderr=output)
+        wait_for_port(self._port, self._process)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        end(self._process, signal.SIGKILL)
+
+
 @contextmanager
 def nats_server(folder: Path) -> Iterator[str]:
     """A server with JetStream and without authentication; its URL."""

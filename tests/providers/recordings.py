@@ -20,7 +20,7 @@ from typing import Any
 
 from services.router.providers.base import ChatRequest
 from shared.messages.chat import ChatMessageV1, ChatOptionsV1
-from shared.testing.upstream import Exchange, recorded
+from shared.testing.recordings import Exchange, recorded
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "providers" / "recorded"

@@ -8,9 +8,18 @@ from contextlib import aclosing
 
 import pytest
 
-from services.router.client import LARGEST_ANSWER, ProviderClient
+from services.router.client import ProviderClient
 from services.router.providers import OPENAI_COMPATIBLE
-from services.router.providers.base import ChatAnswer, ChatRequest, HttpAnswer, HttpRequest, billing_of
+from services.router.providers.base import (
+    ChatAnswer,
+    ChatRequest,
+    Failure,
+    HttpAnswer,
+    HttpRequest,
+    Pending,
+    billing_of,
+)
+from services.router.reading import LARGEST_ANSWER
 from services.router.sending import Delivery, Limits
 from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 from shared.messages.vocabulary import Billing, Outcome
@@ -51,7 +60,7 @@ async def send(
     connect_s: float = 5.0,
     first_byte_s: float = 5.0,
     total_s: float = 10.0,
-) -> Delivery:
+) -> Delivery[HttpAnswer | Failure]:
     limits = Limits(connect_s=connect_s, first_byte_s=first_byte_s, total_s=total_s)
     delivery = await client.send(base_url, request, OPENAI_COMPATIBLE.auth(key), limits)
     assert KEY not in repr(delivery)
@@ -59,9 +68,10 @@ async def send(
     return delivery
 
 
-def _ended(delivery: Delivery) -> tuple[Outcome, Billing, str | None]:
+def _ended(delivery: Delivery[HttpAnswer | Failure]) -> tuple[Outcome, Billing, str | None]:
     result = delivery.result
     seen = OPENAI_COMPATIBLE.chat.decode(result) if isinstance(result, HttpAnswer) else result
+    assert not isinstance(seen, Pending)
     billing = billing_of(seen, sent=delivery.sent)
     if isinstance(seen, ChatAnswer):
         return Outcome.SUCCESS, billing, None

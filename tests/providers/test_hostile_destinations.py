@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from services.router.client import ProviderClient, _CheckedResolver
-from services.router.providers.base import Failure, HttpRequest
+from services.router.client import ProviderClient
+from services.router.connections import _CheckedResolver
+from services.router.providers.base import Failure, HttpAnswer, HttpRequest
 from services.router.sending import Delivery, Limits
 from shared.messages.vocabulary import Outcome
 from shared.testing.upstream import Upstream
@@ -19,7 +20,7 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield serving
 
 
-async def attempt(client: ProviderClient, base_url: str) -> Delivery:
+async def attempt(client: ProviderClient, base_url: str) -> Delivery[HttpAnswer | Failure]:
     request = HttpRequest("POST", "/x", {}, b"{}")
     return await client.send(base_url, request, {}, Limits(connect_s=2, first_byte_s=2, total_s=2))
 

@@ -1,5 +1,6 @@
 """``/ai-aliases``: names for chains of targets."""
 
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Response
 from services.api.domain.access import Action, Principal
 from services.api.http.caller import Caller, TheEdge
 from services.api.schemas import AliasChange, AliasIn, WorkspaceQuery, ordered
+from services.api.schemas_invoke import ExplainIn
 from services.api.service import SYNONYMS, Edge
 from shared.errors import invalid
 from shared.messages.base import Done
@@ -21,7 +23,10 @@ from shared.messages.catalogue import (
     TargetV1,
     UpdateAliasV1,
 )
+from shared.messages.router import ExplainedV1, ExplainV1, ForecastV1, PlannedTargetV1
+from shared.money import format_usd
 
+_NO_QUESTION = ExplainIn()
 routes = APIRouter(prefix="/ai-aliases", tags=["aliases"])
 
 
@@ -47,6 +52,7 @@ async def create_alias(caller: Caller, edge: TheEdge, body: AliasIn) -> dict[str
         chain=tuple(map(_canonical, (primary, *ordered(body.fallback_chain)))),
         routing_preference=body.routing_preference,
         allow_aggregators=body.allow_aggregators,
+        on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
     )
     return alias_view(await edge.bus.request(request, AliasV1))
@@ -77,6 +83,7 @@ async def change_alias(caller: Caller, edge: TheEdge, alias_id: str, body: Alias
         fallbacks=None if body.fallback_chain is None else tuple(map(_canonical, ordered(body.fallback_chain))),
         routing_preference=body.routing_preference,
         allow_aggregators=body.allow_aggregators,
+        on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
     )
     return alias_view(await edge.bus.request(request, AliasV1))
@@ -88,6 +95,20 @@ async def delete_alias(caller: Caller, edge: TheEdge, alias_id: str) -> Response
     alias = await _find(edge, caller, Action.WRITE_ALIASES, alias_id)
     await edge.bus.request(DeleteAliasV1(workspace_id=alias.workspace_id, alias_id=alias.id), Done)
     return Response(status_code=204)
+
+
+@routes.post("/{alias_id}/explain")
+async def explain_alias(caller: Caller, edge: TheEdge, alias_id: str, body: ExplainIn = _NO_QUESTION) -> dict[str, Any]:
+    """What a call would try in which order, what it would pass over and why, and what it would cost; calls nobody."""
+    alias = await _find(edge, caller, Action.READ_ALIASES, alias_id)
+    request = ExplainV1(
+        workspace_id=alias.workspace_id,
+        alias_id=alias.id,
+        messages=body.conversation(),
+        options=body.options.of_chat(),
+        embedding=body.embedding(),
+    )
+    return explained_view(await edge.bus.request(request, ExplainedV1))
 
 
 async def _find(edge: Edge, caller: Principal, action: Action, alias_id: str) -> AliasV1:
@@ -111,4 +132,31 @@ def alias_view(alias: AliasV1) -> dict[str, Any]:
             {"provider": target.provider, "model": target.model, "priority": place}
             for place, target in enumerate(rest, start=1)
         ],
+    }
+
+
+def explained_view(explained: ExplainedV1) -> dict[str, Any]:
+    """A plan; ``position`` counts the targets that would be tried, from 1."""
+    position = count(1)
+    return {
+        "alias_name": explained.alias_name,
+        "routing_preference": explained.routing_preference,
+        "targets": [_target_view(target, None if target.skipped else next(position)) for target in explained.targets],
+    }
+
+
+def _target_view(target: PlannedTargetV1, position: int | None) -> dict[str, Any]:
+    forecast = target.forecast or ForecastV1(expected_usd_micros=None, at_most_usd_micros=None)
+    return {
+        "provider": target.provider,
+        "model": target.model,
+        "key_id": target.key_id,
+        "would_be_tried": position is not None,
+        "position": position,
+        "skipped": {"reason": target.skipped.value, "detail": target.detail} if target.skipped else None,
+        "resting": target.resting,
+        "forecast_usd": format_usd(forecast.expected_usd_micros),
+        "at_most_usd": format_usd(forecast.at_most_usd_micros),
+        "price_version": forecast.price_version,
+        "latency_ms": target.latency_ms,
     }

@@ -18,9 +18,9 @@ _TITLES: Mapping[Code, str] = {code: code.replace("_", " ").capitalize() for cod
 _OF_STATUS = {401: Code.UNAUTHORIZED, 403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 503: Code.UNAVAILABLE}
 
 
-def problem_response(error: OmniError) -> Response:
-    """The response that stands for ``error``."""
-    body = {
+def problem_document(error: OmniError) -> dict[str, Any]:
+    """What ``error`` says, as RFC 9457 has it."""
+    return {
         "type": f"urn:omnipost:problem:{error.code}",
         "title": _TITLES[error.code],
         "status": error.status,
@@ -28,12 +28,16 @@ def problem_response(error: OmniError) -> Response:
         "detail": error.detail,
         **{name: value for name, value in error.extra.items() if value is not None},
     }
+
+
+def problem_response(error: OmniError) -> Response:
+    """The response that stands for ``error``."""
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if error.status in (429, 503) or "retry_after_s" in error.extra:
         headers["Retry-After"] = str(error.extra.get("retry_after_s", 1))
-    return Response(json.dumps(body, ensure_ascii=False), error.status, headers, MEDIA_TYPE)
+    return Response(json.dumps(problem_document(error), ensure_ascii=False), error.status, headers, MEDIA_TYPE)
 
 
 def invalid_body(errors: Any) -> OmniError:  # noqa: ANN401 - pydantic's list of error details

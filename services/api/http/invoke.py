@@ -8,21 +8,26 @@ import pydantic
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from services.api.domain.access import Action
 from services.api.http.caller import Doorkeeper
 from services.api.http.errors import invalid_body
+from services.api.http.invoked import embedded_json, invoked_view, vector_json
+from services.api.http.sse import EventStream
 from services.api.schemas_invoke import InvokeIn
 from services.api.service import Edge
-from shared.messages.router import InvokedV1, InvokeV1, TokensV1
-from shared.money import format_usd
+from shared.bus import Bus
+from shared.messages.router import InvokedV1, InvokeV1
+from shared.messages.vocabulary import Capability
 
 # Longer than any alias may take; a router that dies is noticed much earlier by its silence.
 TIMEOUT_S = 660.0
+_JSON = "application/json"
 
 
-async def invoke(request: Request) -> Response:
-    """Answer by the alias's chain. Body: ``InvokeIn``; answer: see ``invoked_view``."""
+async def invoke(request: Request) -> ASGIApp:
+    """Answer by the alias's chain. Body: ``InvokeIn``; answer: see ``services/api/http/invoked.py``."""
     edge: Edge = request.app.state.edge
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
     caller = await doorkeeper.principal(request.headers.get("authorization"))
@@ -31,43 +36,44 @@ async def invoke(request: Request) -> Response:
     except pydantic.ValidationError as error:
         raise invalid_body(error.errors(include_input=False, include_url=False)) from None
     workspace_id = await edge.workspace(caller, Action.INVOKE, body.workspace_id)
-    message = InvokeV1(
+    message = _message(body, workspace_id)
+    if message.embedding is not None:
+        as_base64 = body.options.encoding_format == "base64"
+        return Response(await _embedded(edge.bus, message, as_base64=as_base64), media_type=_JSON)
+    if message.stream:
+        return EventStream(lambda: edge.bus.stream(message, InvokedV1, timeout=TIMEOUT_S), TIMEOUT_S)
+    answer = await edge.bus.request(message, InvokedV1, timeout=TIMEOUT_S)
+    return Response(json.dumps(invoked_view(answer), ensure_ascii=False), media_type=_JSON)
+
+
+def _message(body: InvokeIn, workspace_id: int) -> InvokeV1:
+    embedding = body.embedding()
+    return InvokeV1(
         workspace_id=workspace_id,
         call_id=str(uuid4()),
         alias_name=body.alias_name,
-        capability=body.capability,
+        capability=body.capability if embedding is None else Capability.EMBEDDING,
         messages=body.conversation(),
-        options=body.options,
+        options=body.options.of_chat(),
+        embedding=embedding,
+        stream=body.stream or embedding is not None,
     )
-    answer = await edge.bus.request(message, InvokedV1, timeout=TIMEOUT_S)
-    return Response(json.dumps(invoked_view(answer), ensure_ascii=False), media_type="application/json")
 
 
-def invoked_view(answer: InvokedV1) -> dict[str, Any]:
-    """A complete answer as the contract has it."""
-    reason = answer.fallback_reason
-    return {
-        "call_id": answer.call_id,
-        "alias_name": answer.alias_name,
-        "capability": answer.capability.value,
-        "provider": answer.provider,
-        "model": answer.model,
-        "output": {"text": answer.text},
-        "finish_reason": answer.finish_reason,
-        "usage": usage_view(answer.tokens),
-        "cost_usd": format_usd(answer.cost_usd_micros),
-        "fallback": {"used": reason is not None, "reason": reason.value if reason else None},
-        "attempts": [attempt.public() for attempt in answer.attempts],
-        "warnings": [warning.model_dump() for warning in answer.warnings],
-        "latency_ms": answer.latency_ms,
-    }
+async def _embedded(bus: Bus, message: InvokeV1, *, as_base64: bool) -> str:
+    # Written as they arrive: all at once would hold up everybody else.
+    vectors: list[str] = []
+    async with bus.stream(message, InvokedV1, timeout=TIMEOUT_S) as arriving:
+        async for delta in arriving:
+            vectors += [vector_json(vector, as_base64=as_base64) for vector in delta.vectors]
+        return embedded_json(arriving.final, vectors)
 
 
-def usage_view(tokens: TokensV1) -> dict[str, int | None]:
-    """Tokens with their total; null is unknown."""
-    known = tokens.input_tokens is not None and tokens.output_tokens is not None
-    total = (tokens.input_tokens or 0) + (tokens.output_tokens or 0) if known else None
-    return {**tokens.model_dump(), "total_tokens": total}
+_EVENTS = (
+    "With `stream`: events `delta` {text?, tool_calls?: [{index, id?, name?, arguments}]}, `continued` {provider, "
+    "model, reason}, then one `done` (the object of a plain answer) or one `error` (the problem document)."
+)
+_ANSWER = "The answer, who gave it, what it cost, what was tried"
 
 
 def document(app: FastAPI) -> None:
@@ -80,12 +86,13 @@ def document(app: FastAPI) -> None:
             body = InvokeIn.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.setdefault("components", {}).setdefault("schemas", {}).update(body.pop("$defs", {}), InvokeIn=body)
             reference = {"$ref": "#/components/schemas/InvokeIn"}
+            answers = {_JSON: {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
             schema["paths"]["/ai-invoke"] = {
                 "post": {
                     "tags": ["invoke"],
                     "summary": "Answer by the alias's chain",
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
-                    "responses": {"200": {"description": "The answer, who gave it, what it cost, what was tried"}},
+                    "requestBody": {"required": True, "content": {_JSON: {"schema": reference}}},
+                    "responses": {"200": {"description": f"{_ANSWER}. {_EVENTS}", "content": answers}},
                 }
             }
         return app.openapi_schema or {}

@@ -1,28 +1,40 @@
 """``/ai-providers``: the catalogue. Everyone reads it, the platform admin changes it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from services.api.domain.access import Action
-from services.api.http.caller import Caller, TheEdge
-from services.api.schemas import ProviderChange, ProviderIn
+from services.api.http.caller import Actor, Caller, TheEdge
+from services.api.schemas import ChangesQuery, ProviderChange, ProviderIn
 from services.api.service import SYNONYMS
 from shared.messages.catalogue import CreateProviderV1, ListProvidersV1, ProvidersV1, ProviderV1, UpdateProviderV1
+from shared.messages.catalogue_audit import CatalogueChangesV1, ListCatalogueChangesV1
 
 routes = APIRouter(prefix="/ai-providers", tags=["providers"])
 
 
 @routes.get("")
 async def list_providers(caller: Caller, edge: TheEdge) -> dict[str, Any]:
-    """Every provider with its models and prices (USD per million tokens; null: the built-in table, or unknown)."""
+    """Every provider with its models and prices (USD per million tokens; null: unknown, see ``price_version``)."""
     caller.may(Action.READ_CATALOGUE)
     providers = await edge.bus.request(ListProvidersV1(), ProvidersV1)
-    return {"items": [provider.model_dump(mode="json") for provider in providers.items]}
+    return {
+        "items": [provider.model_dump(mode="json") for provider in providers.items],
+        "version": providers.version,
+    }
+
+
+@routes.get("/changes")
+async def catalogue_changes(caller: Caller, edge: TheEdge, asked: Annotated[ChangesQuery, Query()]) -> dict[str, Any]:
+    """What was changed of the catalogue, by whom and when, newest first. Platform admin only."""
+    caller.may(Action.WRITE_CATALOGUE)
+    request = ListCatalogueChangesV1(before=asked.before, limit=asked.limit)
+    return (await edge.bus.request(request, CatalogueChangesV1)).model_dump(mode="json")
 
 
 @routes.post("", status_code=201)
-async def add_provider(caller: Caller, edge: TheEdge, body: ProviderIn) -> dict[str, Any]:
+async def add_provider(caller: Caller, actor: Actor, edge: TheEdge, body: ProviderIn) -> dict[str, Any]:
     """Add an OpenAI-compatible host."""
     caller.may(Action.WRITE_CATALOGUE)
     request = CreateProviderV1(
@@ -33,12 +45,15 @@ async def add_provider(caller: Caller, edge: TheEdge, body: ProviderIn) -> dict[
         region=body.region,
         models=tuple(model.model() for model in body.models),
         simulated=body.simulated,
+        actor=actor,
     )
     return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")
 
 
 @routes.put("/{provider_id}")
-async def change_provider(caller: Caller, edge: TheEdge, provider_id: str, body: ProviderChange) -> dict[str, Any]:
+async def change_provider(
+    caller: Caller, actor: Actor, edge: TheEdge, provider_id: str, body: ProviderChange
+) -> dict[str, Any]:
     """Change a provider, a built-in one included. Models are added, or replace those with the same id."""
     caller.may(Action.WRITE_CATALOGUE)
     request = UpdateProviderV1(
@@ -47,5 +62,6 @@ async def change_provider(caller: Caller, edge: TheEdge, provider_id: str, body:
         base_url=body.base_url,
         region=body.region,
         models=None if body.models is None else tuple(model.model() for model in body.models),
+        actor=actor,
     )
     return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")

@@ -2,10 +2,13 @@
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SHORTEST_SECRET = 8
 PIECE = 8
+NOT_DECODABLE = "not_decodable"
+TOO_LARGE = "answer_too_large"
+_STEP = 64 * 1024
 _REMOVED = b"[removed]"
 # ``sk-proj-``, ``sk-ant-api03-``, ``gsk_``: every key of a vendor has it, and texts about keys do, too.
 _VENDOR = re.compile(r"(?:[a-z]{1,8}[0-9]{0,2}[-_]){1,3}")
@@ -27,6 +30,64 @@ def decoded(raw: bytes, encoding: str, limit: int) -> bytes | None:
     return body if stream.eof and not stream.unused_data and len(body) <= limit else None
 
 
+class UnreadableError(Exception):
+    """A body cannot be read to its end; ``reason`` is safe to show."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unpacking:
+    """Decompresses a body piece by piece, in steps that stay small however well it was compressed.
+
+    Args:
+        encoding: its ``content-encoding``.
+        limit: bytes it may have, as they come and decompressed.
+
+    Raises:
+        UnreadableError: the encoding is not one we ask for.
+    """
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        kind = encoding.strip().lower()
+        if kind not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+            raise UnreadableError(NOT_DECODABLE)
+        self._stream = None if kind in {"", "identity"} else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        self._came, self._gave, self._limit = 0, 0, limit
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the compressed data has come to its own end."""
+        return self._stream is None or self._stream.eof
+
+    def feed(self, raw: bytes) -> Iterator[bytes]:
+        """What ``raw`` goes on with, decompressed. Raises UnreadableError."""
+        self._came = self._count(self._came + len(raw))
+        if self._stream is None:
+            yield raw
+            return
+        more = True
+        while more:
+            if self._stream.eof and raw:
+                raise UnreadableError(NOT_DECODABLE)
+            try:
+                out = self._stream.decompress(raw, _STEP)
+            except zlib.error:
+                raise UnreadableError(NOT_DECODABLE) from None
+            self._gave = self._count(self._gave + len(out))
+            raw = self._stream.unconsumed_tail or self._stream.unused_data
+            # A full step may have left output behind although all input is taken.
+            more = bool(raw) or len(out) == _STEP
+            if out:
+                yield out
+
+    def _count(self, size: int) -> int:
+        if size > self._limit:
+            raise UnreadableError(TOO_LARGE)
+        return size
+
+
 def without(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> tuple[bytes, Mapping[str, str]]:
     """Body and headers without the key: a host that repeats it must not be able to write keys into our logs.
 
@@ -42,6 +103,18 @@ def without(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> 
             told = (secret, *_pieces(secret))
             headers = {name: value for name, value in headers.items() if not any(piece in value for piece in told)}
     return body, headers
+
+
+def without_in_texts(secrets: Sequence[str]) -> Callable[[str], str]:
+    """``without`` for the many short texts of one answer."""
+    probes = tuple(probe for secret in secrets if len(secret) >= SHORTEST_SECRET for probe in _probes(secret))
+
+    def cleaned(text: str) -> str:
+        if not any(probe in text for probe in probes):
+            return text
+        return without(text.encode(), {}, secrets)[0].decode(errors="replace")
+
+    return cleaned
 
 
 def _probes(secret: str) -> Iterator[str]:

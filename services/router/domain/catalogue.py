@@ -1,17 +1,17 @@
 """What a fresh installation knows: models of the built-in providers, and the aliases a new workspace gets.
 
-Prices are left out where the price table knows the model (see ``services/router/prices.py``).
+The models stand in ``domain/models/``, one file a provider. Prices: ``services/router/prices.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.router.domain.models import anthropic, google, groq, media, mistral, openai, openrouter, replicate, zhipu
+from services.router.domain.models.building import DEFAULT_MAX_TOKENS
 from shared.messages.catalogue import ModelV1, TargetV1
 from shared.messages.vocabulary import Capability
 
-DEFAULT_MAX_TOKENS = 1024
-REASONING_MAX_TOKENS = 8192
-"""Reasoning counts as output: a smaller limit is used up before the first word."""
+__all__ = ["DEFAULT_ALIASES", "DEFAULT_MAX_TOKENS", "MODELS", "DefaultAlias", "completed", "settled", "unlisted"]
 
 
 @dataclass(frozen=True)
@@ -24,80 +24,61 @@ class DefaultAlias:
     chain: tuple[TargetV1, ...]
 
 
-def _chat(id_: str, context_window: int, max_output_tokens: int, *, reasoning: bool = False) -> ModelV1:
-    return ModelV1(
-        id=id_,
-        capabilities=(Capability.CHAT,),
-        context_window=context_window,
-        max_output_tokens=max_output_tokens,
-        default_max_tokens=min(REASONING_MAX_TOKENS if reasoning else DEFAULT_MAX_TOKENS, max_output_tokens),
-    )
-
-
-def _other(id_: str, *capabilities: Capability) -> ModelV1:
-    return ModelV1(id=id_, capabilities=capabilities)
-
-
 MODELS: Mapping[str, tuple[ModelV1, ...]] = {
-    "openai": (
-        _chat("gpt-4", 8_192, 8_192),
-        _chat("gpt-4-turbo", 128_000, 4_096),
-        _chat("gpt-4o", 128_000, 16_384),
-        _chat("gpt-4o-mini", 128_000, 16_384),
-        _chat("gpt-4.1", 1_047_576, 32_768),
-        _chat("gpt-4.1-mini", 1_047_576, 32_768),
-        _chat("gpt-4.1-nano", 1_047_576, 32_768),
-        _chat("gpt-5", 400_000, 128_000, reasoning=True),
-        _chat("gpt-5-mini", 400_000, 128_000, reasoning=True),
-        _chat("gpt-5-nano", 400_000, 128_000, reasoning=True),
-        _other("dall-e-3", Capability.IMAGE_GENERATION),
-        _other("gpt-image-1", Capability.IMAGE_GENERATION, Capability.IMAGE_EDITING),
-        _other("whisper-1", Capability.SPEECH_TO_TEXT),
-        _other("gpt-4o-mini-tts", Capability.TEXT_TO_SPEECH),
-        _other("text-embedding-3-small", Capability.EMBEDDING),
-    ),
-    "anthropic": (
-        _chat("claude-haiku-4-5", 200_000, 64_000),
-        _chat("claude-sonnet-4-5", 200_000, 64_000),
-        _chat("claude-opus-4-5", 200_000, 64_000),
-        _chat("claude-opus-4-1", 200_000, 32_000),
-    ),
-    "google": (
-        _chat("gemini-2.5-flash", 1_048_576, 65_536, reasoning=True),
-        _chat("gemini-2.5-flash-lite", 1_048_576, 65_536),
-        _chat("gemini-2.5-pro", 1_048_576, 65_536, reasoning=True),
-        _other("gemini-embedding-001", Capability.EMBEDDING),
-        _other("veo-3.1-generate-preview", Capability.VIDEO_GENERATION),
-    ),
-    "mistral": (
-        _chat("mistral-small-latest", 131_072, 131_072),
-        _chat("mistral-large-latest", 131_072, 131_072),
-        _other("mistral-embed", Capability.EMBEDDING),
-    ),
-    "groq": (
-        _chat("llama-3.1-8b-instant", 131_072, 131_072),
-        _chat("llama-3.3-70b-versatile", 131_072, 32_768),
-    ),
-    "zhipu": (
-        _chat("glm-4-plus", 128_000, 4_095),
-        _other("embedding-3", Capability.EMBEDDING),
-        _other("cogview-4-250304", Capability.IMAGE_GENERATION),
-        _other("cogvideox-3", Capability.VIDEO_GENERATION),
-    ),
-    "stability": (_other("stable-diffusion-xl-1024-v1-0", Capability.IMAGE_GENERATION, Capability.IMAGE_EDITING),),
-    "deepgram": (
-        _other("nova-3", Capability.SPEECH_TO_TEXT),
-        _other("aura-2-thalia-en", Capability.TEXT_TO_SPEECH),
-    ),
-    "elevenlabs": (
-        _other("eleven_multilingual_v2", Capability.TEXT_TO_SPEECH),
-        _other("scribe_v1", Capability.SPEECH_TO_TEXT),
-    ),
-    "kling": (_other("kling-v2-1", Capability.VIDEO_GENERATION),),
-    "runway": (_other("gen4_turbo", Capability.VIDEO_GENERATION),),
-    "pika": (_other("pika-v2.2", Capability.VIDEO_GENERATION),),
+    "openai": openai.MODELS,
+    "anthropic": anthropic.MODELS,
+    "google": google.MODELS,
+    "mistral": mistral.MODELS,
+    "groq": groq.MODELS,
+    "zhipu": zhipu.MODELS,
+    "openrouter": openrouter.MODELS,
+    "replicate": replicate.MODELS,
+    **media.MODELS,
 }
-"""Models by provider id. A provider that is missing has none of its own (aggregators resell others' models)."""
+"""Models by provider id."""
+
+_PICTURES: Mapping[str, int] = {"anthropic": 5_000, "google": 6_192, "mistral": 4_160, "groq": 16_384, "zhipu": 16_384}
+
+
+def unlisted(provider_id: str, model_id: str) -> ModelV1:
+    """A model nobody has described: everything is tried, and a picture counts what it does at most at that provider.
+
+    Where that differs by much from model to model it is left open (see ``pricing.MOST_IMAGE_TOKENS``).
+    """
+    return ModelV1(id=model_id, max_image_tokens=_PICTURES.get(provider_id))
+
+
+def completed(provider_id: str, rows: Sequence[ModelV1]) -> Mapping[str, ModelV1]:
+    """A provider's models by id: the built-in ones, and above them whatever an admin's ``rows`` say."""
+    known = {model.id: model for model in MODELS.get(provider_id, ())}
+    for row in rows:
+        said = {name: getattr(row, name) for name in row.model_fields_set}
+        known[row.id] = known[row.id].model_copy(update=said) if row.id in known else row
+    return known
+
+
+def settled(provider_id: str, asked: ModelV1, written: ModelV1 | None, version: int) -> ModelV1:
+    """A model as an admin's row shall hold it from ``version`` of the catalogue on; ``written``: as it holds it now.
+
+    Without capabilities it keeps those it has. Its price says since which version it stands; a price that stays as it
+    was keeps the version it had.
+    """
+    built_in = next((model for model in MODELS.get(provider_id, ()) if model.id == asked.id), None)
+    known = written or built_in or ModelV1(id=asked.id)
+    stays = written is not None and _prices(written) == _prices(asked)
+    priced = any(price is not None for price in _prices(asked))
+    since = written.price_version if written is not None and stays else f"catalogue v{version}"
+    capabilities = asked.capabilities or known.capabilities
+    return asked.model_copy(update={"capabilities": capabilities, "price_version": since if priced else None})
+
+
+def _prices(model: ModelV1) -> tuple[str | None, ...]:
+    return (
+        model.input_usd_per_mtok,
+        model.output_usd_per_mtok,
+        model.cache_read_usd_per_mtok,
+        model.cache_write_usd_per_mtok,
+    )
 
 
 def _chain(*targets: tuple[str, str]) -> tuple[TargetV1, ...]:

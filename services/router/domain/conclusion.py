@@ -63,17 +63,36 @@ def interrupted(error: OmniError, alias: AliasV1, call_id: str, attempts: Sequen
     return error
 
 
-def fallback_reason(attempts: Sequence[AttemptV1]) -> Outcome | None:
-    """Why the first choice did not answer; None when it did."""
-    return attempts[0].outcome if attempts and attempts[0].outcome is not Outcome.SUCCESS else None
+def cut_short(alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1], cut: AttemptV1) -> OmniError:
+    """The error of an answer that broke off after a part of it was delivered. ``cut``: the attempt that broke off."""
+    extra: dict[str, object] = {"provider": cut.provider, "reason": cut.detail or cut.outcome.value, "incomplete": True}
+    if cut.outcome is Outcome.CONTENT_POLICY:
+        detail = f"{cut.provider} stopped the answer because of its content policy; what was delivered is incomplete."
+        return interrupted(OmniError(Code.CONTENT_POLICY, detail, extra=extra), alias, call_id, attempts)
+    code = Code.TIMEOUT if cut.outcome is Outcome.TIMEOUT else Code.PROVIDER_ERROR
+    detail = "The answer was cut off and no target could go on with it; what was delivered is incomplete. Try again."
+    return interrupted(OmniError(code, detail, extra=extra), alias, call_id, attempts)
+
+
+def fallback_reason(attempts: Sequence[AttemptV1], by: AttemptV1 | None) -> Outcome | None:
+    """Why another than the first choice answers; None when the first choice does, be it at the second try.
+
+    ``by``: the attempt that answers, or is about to be made; None when none is.
+    """
+    return next((one.outcome for one in attempts if one.outcome is not Outcome.SUCCESS and not _same(one, by)), None)
+
+
+def _same(one: AttemptV1, by: AttemptV1 | None) -> bool:
+    return by is not None and (one.provider, one.model, one.key_id) == (by.provider, by.model, by.key_id)
 
 
 def warnings(attempts: Sequence[AttemptV1], near_cap: Sequence[BudgetV1]) -> tuple[WarningV1, ...]:
     """What a caller with an answer should still know: the fallback, and budgets at 80 % or more."""
     found = []
-    reason = fallback_reason(attempts)
-    if reason is not None:
-        found.append(_fallback_warning(attempts[0]))
+    answered = attempts[-1] if attempts else None
+    if fallback_reason(attempts, answered) is not None:
+        passed = (one for one in attempts if one.outcome is not Outcome.SUCCESS and not _same(one, answered))
+        found.append(_fallback_warning(next(passed)))
     found += [WarningV1(code="budget_warning", detail=_usage(budget)) for budget in near_cap]
     return tuple(found)
 

@@ -15,6 +15,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)")  # a last label like this makes the whole host an IPv4 address to some
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+_WHOLE = re.compile(r"(?P<origin>https?://[^/?#]+)(?P<rest>/[A-Za-z0-9._~:/?&=%+,;!$'()*-]*)?")
 _PRIVATE_SUFFIXES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "arpa")
 
 _FORBIDDEN_V4 = tuple(
@@ -142,6 +143,26 @@ def check_base_url(url: str, allowed: AbstractSet[str]) -> str:
     elif "." not in destination.host or destination.host.rsplit(".", 1)[-1] in _PRIVATE_SUFFIXES:
         raise _refused("it points at a private name")
     return destination.bound
+
+
+def check_elsewhere(url: str, base_url: str, allowed: AbstractSet[str]) -> str:
+    """Accept an address that the provider at ``base_url`` has named itself; gives it in canonical form.
+
+    It is held to the rules for base URLs. What is spoken to in clear, or listed as private, it may name only when
+    the provider itself is: an answer from the internet must not lead into our network.
+
+    Raises:
+        OmniError: ``invalid_request`` with the reason.
+    """
+    if not url.isascii() or not url.isprintable() or not (taken := _WHOLE.fullmatch(url)):
+        raise _refused("it is no plain address")
+    check_base_url(taken["origin"], allowed)
+    base, there = parse_base_url(base_url), parse_base_url(taken["origin"])
+    if base.scheme == "https" != there.scheme:
+        raise _refused("it must use https")
+    if is_listed(there.host, there.port, allowed) and not is_listed(base.host, base.port, allowed):
+        raise _refused("it points at a private name")
+    return there.url + (taken["rest"] or "/")
 
 
 def host_of(base_url: str) -> str:

@@ -26,6 +26,7 @@ CODES: Mapping[str, Outcome] = {
     "account_deactivated": Outcome.INVALID_KEY,
     "permission_error": Outcome.INVALID_KEY,
     "missing_scope": Outcome.INVALID_KEY,
+    "organization_restricted": Outcome.INVALID_KEY,
     "API_KEY_INVALID": Outcome.INVALID_KEY,
     "API_KEY_SERVICE_BLOCKED": Outcome.INVALID_KEY,
     "UNAUTHENTICATED": Outcome.INVALID_KEY,
@@ -33,19 +34,28 @@ CODES: Mapping[str, Outcome] = {
     "billing_hard_limit_reached": Outcome.QUOTA_EXHAUSTED,
     "billing_not_active": Outcome.QUOTA_EXHAUSTED,
     "billing_error": Outcome.QUOTA_EXHAUSTED,
+    "blocked_api_access": Outcome.QUOTA_EXHAUSTED,
+    "exceeded_current_quota_error": Outcome.QUOTA_EXHAUSTED,
     "rate_limit_exceeded": Outcome.RATE_LIMITED,
     "rate_limit_error": Outcome.RATE_LIMITED,
+    "rate_limited": Outcome.RATE_LIMITED,
+    "engine_overloaded_error": Outcome.PROVIDER_ERROR,
+    "service_tier_capacity_exceeded": Outcome.PROVIDER_ERROR,
     "overloaded_error": Outcome.PROVIDER_ERROR,
     "server_error": Outcome.PROVIDER_ERROR,
     "api_error": Outcome.PROVIDER_ERROR,
     "timeout_error": Outcome.TIMEOUT,
     "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
     "context_length_exceeded": Outcome.CONTEXT_LENGTH_EXCEEDED,
+    "exceed_context_size_error": Outcome.CONTEXT_LENGTH_EXCEEDED,
     "string_above_max_length": Outcome.CONTEXT_LENGTH_EXCEEDED,
     "content_policy_violation": Outcome.CONTENT_POLICY,
     "content_filter": Outcome.CONTENT_POLICY,
     "moderation_blocked": Outcome.CONTENT_POLICY,
     "model_not_found": Outcome.INVALID_REQUEST,
+    "tool_use_failed": Outcome.BAD_RESPONSE,
+    "json_validate_failed": Outcome.BAD_RESPONSE,
+    "output_parse_failed": Outcome.BAD_RESPONSE,
 }
 """Codes that say more than the HTTP status they come with."""
 
@@ -55,6 +65,7 @@ STATUSES: Mapping[int, Outcome] = {
     403: Outcome.INVALID_KEY,
     408: Outcome.TIMEOUT,
     429: Outcome.RATE_LIMITED,
+    498: Outcome.PROVIDER_ERROR,
     504: Outcome.TIMEOUT,
     524: Outcome.TIMEOUT,
     598: Outcome.TIMEOUT,
@@ -63,7 +74,8 @@ STATUSES: Mapping[int, Outcome] = {
 """Statuses whose meaning their hundred does not give."""
 
 PLAIN_CODES: frozenset[str] = frozenset({
-    "empty_array", "invalid_request_error", "invalid_type", "invalid_value", "missing_required_parameter",
+    "empty_array", "invalid_function_call", "invalid_request_error", "invalid_request_message_order", "invalid_type",
+    "invalid_value", "missing_required_parameter", "model_decommissioned",
     "not_found_error", "request_too_large", "unknown_parameter", "unsupported_model", "unsupported_parameter",
     "unsupported_value", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE",
@@ -88,6 +100,7 @@ _POLICY: Mapping[Outcome, Step] = {
     Outcome.UNSUPPORTED_OPTION: Step.NEXT_TARGET,
     Outcome.UNAVAILABLE: Step.NEXT_TARGET,
     Outcome.CONTENT_POLICY: Step.STOP,
+    Outcome.CANCELLED: Step.STOP,
     Outcome.SUCCESS: Step.STOP,
 }
 

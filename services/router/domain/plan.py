@@ -1,32 +1,31 @@
 """Which targets to try, in which order, and why the others are passed over. The same values give the same plan."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from services.router.domain.breaker import Rest
+from services.router.domain.offer import Offer
+from services.router.domain.preference import NOTHING_KNOWN, Signals, ordered
+from services.router.domain.wish import Wish, lacking
 from shared.messages.catalogue import AliasV1, TargetV1
-from shared.messages.chat import ChatOptionsV1
 from shared.messages.vault import KeyV1
 from shared.messages.vocabulary import Capability, KeyStatus, Outcome
 
-
-@dataclass(frozen=True)
-class Offer:
-    """What a provider can do today. ``options``: the chat options its adapter can express.
-
-    ``region``: where the provider says it works; None when it does not say.
-    """
-
-    provider: str
-    host: str
-    capabilities: frozenset[Capability]
-    options: frozenset[str]
-    aggregator: bool
-    region: str | None = None
+Rests = Callable[[TargetV1, str], Rest | None]
+"""Whether a target is left alone for a while when it would be called with the key of this id."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A target with the key that would pay for it. ``restricted``: the key is for some models or regions only."""
+    """A target with the key that would pay for it.
+
+    Attributes:
+        restricted: the key is for some models or regions only.
+        way: what it is asked as; a completion may be asked as a chat.
+        window: tokens its model can hold, None when nobody knows.
+        place: of its target in the order of preference, from 0.
+        resting: why it is better left alone now; it comes after those that are not resting.
+    """
 
     target: TargetV1
     key_id: str
@@ -34,6 +33,10 @@ class Candidate:
     host: str
     region: str | None = None
     restricted: bool = False
+    way: Capability = Capability.CHAT
+    window: int | None = None
+    place: int = 0
+    resting: Rest | None = None
 
 
 @dataclass(frozen=True)
@@ -50,43 +53,86 @@ Step = Candidate | Skipped
 
 
 def plan(
-    alias: AliasV1, keys: Sequence[KeyV1], offers: Mapping[str, Offer], options: ChatOptionsV1
+    alias: AliasV1,
+    keys: Sequence[KeyV1],
+    offers: Mapping[str, Offer],
+    wish: Wish,
+    signals: Signals = NOTHING_KNOWN,
+    rests: Rests = lambda _, __: None,
 ) -> tuple[Step, ...]:
-    """The chain of ``alias`` as written, each target once per usable key (oldest key first).
+    """The chain of ``alias`` in the order it prefers, each target once per usable key (oldest key first).
 
     ``keys``: the workspace's keys, oldest first. A provider missing from ``offers`` is unknown to the catalogue.
+    Candidates that are resting come last, in their order: whoever has no other target is still served.
     """
     steps: list[Step] = []
-    for target in alias.chain:
-        mine = [key for key in keys if key.provider == target.provider and key.status is not KeyStatus.REVOKED]
-        steps += _steps(alias, target, mine, offers.get(target.provider), options)
-    return tuple(steps)
+    for place, target in enumerate(ordered(alias.chain, alias.routing_preference, signals)):
+        for step in _steps(alias, target, keys, offers.get(target.provider), wish):
+            if isinstance(step, Candidate):
+                steps.append(replace(step, place=place, resting=rests(target, step.key_id)))
+            else:
+                steps.append(step)
+    return tuple(sorted(steps, key=lambda step: isinstance(step, Candidate) and step.resting is not None))
+
+
+def larger(steps: Sequence[Step], window: int | None) -> tuple[Step, ...]:
+    """``steps`` without the candidates whose window is not larger than ``window``, which was too small.
+
+    A window nobody knows may be larger; when the one that was too small is unknown, all may be.
+    """
+    if window is None:
+        return tuple(steps)
+    return tuple(step for step in steps if isinstance(step, Skipped) or step.window is None or step.window > window)
+
+
+def overtaken(steps: Sequence[Step], chosen: Candidate) -> Candidate | None:
+    """The most preferred candidate that ``chosen`` is taken before because it is resting; None when there is none."""
+    resting = [step for step in steps if isinstance(step, Candidate) and step.resting and step.place < chosen.place]
+    return min(resting, key=lambda step: step.place, default=None)
 
 
 def _steps(
-    alias: AliasV1, target: TargetV1, keys: Sequence[KeyV1], offer: Offer | None, options: ChatOptionsV1
-) -> list[Step]:
+    alias: AliasV1, target: TargetV1, all_keys: Sequence[KeyV1], offer: Offer | None, wish: Wish
+) -> list[Candidate] | list[Skipped]:
     if offer is None:
         return [Skipped(target, Outcome.UNAVAILABLE, "unknown_provider")]
     if offer.aggregator and not alias.allow_aggregators:
         return [Skipped(target, Outcome.UNAVAILABLE, "aggregators_not_allowed")]
+    keys = [key for key in all_keys if key.provider == target.provider and key.status is not KeyStatus.REVOKED]
     refusals = [refusal for key in keys if (refusal := _refused(alias, target, key, offer))]
-    if alias.capability not in offer.capabilities:
+    way = offer.way_of(alias.capability, target.model)
+    if way is None:
         scope = next((refusal for refusal in refusals if refusal.outcome is Outcome.UNSUPPORTED_SCOPE), None)
-        return [scope or Skipped(target, Outcome.UNAVAILABLE, "no_adapter_yet")]
-    unknown = unsupported_option(options, offer)
-    if unknown:
-        return [Skipped(target, Outcome.UNSUPPORTED_OPTION, unknown)]
+        return [scope or Skipped(target, Outcome.UNAVAILABLE, _why_no_way(alias, target, offer))]
+    missing = lacking(wish, target.provider, offer.ways[way], offer.models.get(target.model))
+    if missing:
+        return [Skipped(target, Outcome.UNSUPPORTED_OPTION, missing)]
     if not keys:
         return [Skipped(target, Outcome.MISSING_KEY)]
     refused = {refusal.key_id for refusal in refusals}
-    usable = [_candidate(target, key, offer) for key in keys if key.id not in refused]
-    return [*usable] or [most_telling(refusals)]
+    usable = [_candidate(target, key, offer, way) for key in keys if key.id not in refused]
+    return usable or [most_telling(refusals)]
 
 
-def _candidate(target: TargetV1, key: KeyV1, offer: Offer) -> Candidate:
-    restricted = (key.restrictions.models, key.restrictions.regions) != (None, None)
-    return Candidate(target, key.id, key.version, key.host, offer.region, restricted)
+def _why_no_way(alias: AliasV1, target: TargetV1, offer: Offer) -> str:
+    if offer.knows_otherwise(alias.capability, target.model):
+        return "model_without_capability"
+    is_coming = not offer.ways or alias.capability in offer.planned
+    return "no_adapter_yet" if is_coming else "provider_without_capability"
+
+
+def _candidate(target: TargetV1, key: KeyV1, offer: Offer, way: Capability) -> Candidate:
+    model = offer.models.get(target.model)
+    return Candidate(
+        target,
+        key.id,
+        key.version,
+        key.host,
+        region=offer.region,
+        restricted=(key.restrictions.models, key.restrictions.regions) != (None, None),
+        way=way,
+        window=None if model is None else model.context_window,
+    )
 
 
 def _refused(alias: AliasV1, target: TargetV1, key: KeyV1, offer: Offer) -> Skipped | None:
@@ -99,12 +145,6 @@ def _refused(alias: AliasV1, target: TargetV1, key: KeyV1, offer: Offer) -> Skip
     if refused := key.restrictions.refuses(target.model, offer.region):
         return Skipped(target, Outcome.UNSUPPORTED_SCOPE, refused, key.id)
     return None
-
-
-def unsupported_option(options: ChatOptionsV1, offer: Offer) -> str | None:
-    """The first option that was asked for and that the provider's adapter cannot express."""
-    asked = {name for name, value in options.model_dump().items() if value is not None}
-    return next(iter(sorted(asked - offer.options)), None)
 
 
 def most_telling(refusals: Sequence[Skipped]) -> Skipped:

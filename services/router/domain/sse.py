@@ -24,7 +24,7 @@ class EventParser:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._data: list[bytes] = []
         self._name = b""
         self._size = 0
@@ -36,15 +36,25 @@ class EventParser:
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
-        buffer = self._rest + chunk
+        if self._begun and b"\n" not in chunk and b"\r" not in chunk:
+            # A long line comes in many pieces: looking through all of it again for each would take ever longer.
+            self._after_cr = self._after_cr and not chunk
+            return self._keep(chunk)
+        buffer = bytes(self._rest) + chunk
         if not self._begun and len(buffer) >= len(_BOM):
             self._begun, buffer = True, buffer.removeprefix(_BOM)
         self._after_cr = buffer.endswith(b"\r")
         lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop()
+        self._rest.clear()
+        last = lines.pop()
+        events = [event for line in lines if (event := self._line(line)) is not None]
+        return events + self._keep(last)
+
+    def _keep(self, piece: bytes) -> list[ServerEvent]:
+        self._rest += piece
         if self._size + len(self._rest) > LARGEST_EVENT:
             raise TooLargeError
-        return [event for line in lines if (event := self._line(line)) is not None]
+        return []
 
     def _line(self, line: bytes) -> ServerEvent | None:
         if not line:

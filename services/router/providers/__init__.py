@@ -6,19 +6,20 @@ from services.router.providers import verifications as check
 from services.router.providers.anthropic import ANTHROPIC
 from services.router.providers.base import Adapter, Provider, Verification
 from services.router.providers.google import GOOGLE
+from services.router.providers.groq import GROQ
+from services.router.providers.mistral import MISTRAL
 from services.router.providers.openai import OPENAI
 from services.router.providers.openai_compatible import MODELS, OPENAI_COMPATIBLE
+from services.router.providers.openrouter import OPENROUTER
+from services.router.providers.replicate import REPLICATE
+from services.router.providers.zhipu import ZHIPU
 from shared.messages.vocabulary import Capability
 
 __all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "adapter_of", "verification_of"]
 
-_CHAT, _EMBEDDING = Capability.CHAT, Capability.EMBEDDING
 _IMAGE, _EDIT = Capability.IMAGE_GENERATION, Capability.IMAGE_EDITING
 _LISTEN, _SPEAK = Capability.SPEECH_TO_TEXT, Capability.TEXT_TO_SPEECH
 _VIDEO, _VIDEO_EDIT = Capability.VIDEO_GENERATION, Capability.VIDEO_EDITING
-_ZHIPU_URL = "https://open.bigmodel.cn/api/paas/v4"
-_OPENROUTER_URL = "https://openrouter.ai/api/v1"
-_REPLICATE_URL = "https://api.replicate.com/v1"
 
 
 def _planned(
@@ -42,11 +43,11 @@ PROVIDERS: Mapping[str, Provider] = {
         OPENAI,
         ANTHROPIC,
         GOOGLE,
-        _planned("mistral", "Mistral", "https://api.mistral.ai/v1", check.MISTRAL, _CHAT, _EMBEDDING, _LISTEN, _SPEAK),
-        _planned("groq", "Groq", "https://api.groq.com/openai/v1", check.GROQ, _CHAT, _LISTEN, _SPEAK),
-        _planned("zhipu", "Zhipu", _ZHIPU_URL, check.ZHIPU, _CHAT, _EMBEDDING, _IMAGE, _VIDEO, region="cn"),
-        _planned("openrouter", "OpenRouter", _OPENROUTER_URL, check.OPENROUTER, _CHAT, _EMBEDDING, aggregator=True),
-        _planned("replicate", "Replicate", _REPLICATE_URL, check.REPLICATE, _IMAGE, _VIDEO, aggregator=True),
+        MISTRAL,
+        GROQ,
+        ZHIPU,
+        OPENROUTER,
+        REPLICATE,
         _planned("stability", "Stability AI", "https://api.stability.ai", check.STABILITY, _IMAGE, _EDIT),
         _planned("deepgram", "Deepgram", "https://api.deepgram.com", check.DEEPGRAM, _LISTEN, _SPEAK),
         _planned("elevenlabs", "ElevenLabs", "https://api.elevenlabs.io", check.ELEVENLABS, _LISTEN, _SPEAK),

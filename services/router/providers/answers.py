@@ -4,16 +4,26 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from services.router.domain.outcome import CODES, PLAIN_CODES, detail_of, outcome_of
-from services.router.providers.base import UNTOLD, ChatAnswer, Failure, HttpAnswer, Verdict, json_of
+from services.router.providers.base import (
+    UNTOLD,
+    ChatAnswer,
+    Failure,
+    HttpAnswer,
+    Verdict,
+    at,
+    json_of,
+    object_in,
+)
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import KeyStatus, Outcome
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LONGEST_WAIT_S = 86_400.0
 REFUSED = "refused_by_provider"
+Answer = TypeVar("Answer")
 
 
 def failure_of(answer: HttpAnswer, *codes: str | None, retry_after_s: float | None = None) -> Failure:
@@ -29,11 +39,11 @@ def failure_of(answer: HttpAnswer, *codes: str | None, retry_after_s: float | No
 
 
 def decode_by(
-    read: Callable[[HttpAnswer, dict[str, Any]], ChatAnswer | Failure], fail: Callable[[HttpAnswer], Failure]
-) -> Callable[[HttpAnswer], ChatAnswer | Failure]:
+    read: Callable[[HttpAnswer, dict[str, Any]], Answer | Failure], fail: Callable[[HttpAnswer], Failure]
+) -> Callable[[HttpAnswer], Answer | Failure]:
     """A decoder: ``read`` for the JSON object of a 200, ``fail`` for every other status."""
 
-    def decode(answer: HttpAnswer) -> ChatAnswer | Failure:
+    def decode(answer: HttpAnswer) -> Answer | Failure:
         if answer.status != 200:
             return fail(answer)
         body = json_of(answer)
@@ -64,9 +74,11 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def bad_response(answer: HttpAnswer, detail: str, tokens: TokensV1 = UNTOLD) -> Failure:
-    """A 200 that cannot be used: cut, malformed, or without a text."""
-    return Failure(Outcome.BAD_RESPONSE, answer.status, detail, tokens=tokens, provider_request_id=request_id(answer))
+def bad_response(
+    answer: HttpAnswer, detail: str, tokens: TokensV1 = UNTOLD, outcome: Outcome = Outcome.BAD_RESPONSE
+) -> Failure:
+    """A 200 that cannot be used: cut, malformed, without a text, or ended by what ``outcome`` says."""
+    return Failure(outcome, answer.status, detail, tokens=tokens, provider_request_id=request_id(answer))
 
 
 def refused(answer: HttpAnswer, detail: str, tokens: TokensV1) -> Failure:
@@ -76,23 +88,37 @@ def refused(answer: HttpAnswer, detail: str, tokens: TokensV1) -> Failure:
 
 def request_id(answer: HttpAnswer, fallback: object = None) -> str | None:
     """The provider's own id of the exchange, None when it gives none that is fit for a log."""
-    for value in (answer.headers.get("x-request-id"), answer.headers.get("request-id"), fallback):
-        if isinstance(value, str) and _REQUEST_ID.fullmatch(value):
-            return value
-    return None
+    told = (answer.headers.get("x-request-id"), answer.headers.get("request-id"), fallback)
+    return next((id_ for value in told if (id_ := fit_id(value)) is not None), None)
+
+
+def fit_id(value: object) -> str | None:
+    """``value`` when it is an id that is fit for a log, else None."""
+    return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else None
 
 
 def retry_after(answer: HttpAnswer) -> float | None:
-    """Seconds the provider asks to wait, from its headers; None when it does not say."""
+    """Seconds the provider asks to wait, from its headers or its body; None when it does not say."""
     milliseconds = seconds_in(answer.headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = answer.headers.get("retry-after")
-    return seconds_in(value) if value is None or not value[:1].isalpha() else _until(value, answer.headers.get("date"))
+    if value is None:
+        return _retry_after_in(answer.body)
+    return _until(value, answer.headers.get("date")) if value[:1].isalpha() else seconds_in(value)
+
+
+def _retry_after_in(body: bytes) -> float | None:
+    # Replicate says it in the body only, and so do gateways that drop headers.
+    told = object_in(body) if b"retry_after" in body else None
+    paths = (("retry_after",), ("error", "retry_after"), ("error", "metadata", "retry_after"))
+    return next((wait for path in paths if (wait := seconds_in(at(told, *path))) is not None), None)
 
 
 def seconds_in(value: object) -> float | None:
-    """``"12"``, ``"0.5"`` or ``"34.4s"`` as seconds within a day; None for anything else."""
+    """``12``, ``"12"``, ``"0.5"`` or ``"34.4s"`` as seconds within a day; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return min(float(value), _LONGEST_WAIT_S) if value >= 0 else None
     if not isinstance(value, str) or not re.fullmatch(r"\d{1,9}(\.\d{1,9})?s?", value.strip()):
         return None
     return min(float(value.strip().rstrip("s")), _LONGEST_WAIT_S)

@@ -27,6 +27,7 @@ CUT = "cut_answer"
 class _Call:
     """A tool call so far."""
 
+    number: int
     id: str
     name: str
     arguments: list[str] = field(default_factory=list)
@@ -48,12 +49,14 @@ class Assembly:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing that may still come can change the answer."""
-        return self._trouble is not None or self._done
+        """Whether nothing that may still come can change the answer. What a refusal used is told after it."""
+        return self._done or isinstance(self._trouble, Broken)
 
     def add(self, event: Event) -> DeltaV1 | None:
-        """Take in ``event``; what of it is for the caller."""
+        """Take in ``event``; what of it is for the caller. Nothing is, once the answer has failed."""
         match event:
+            case Text() | ToolPiece() if self._trouble is not None:
+                pass
             case Text(text) if text:
                 self.started = True
                 self._text.append(text)
@@ -63,6 +66,9 @@ class Assembly:
                 return self._piece(event)
             case Thinking():
                 self.started = True
+            case Ended():
+                self._ended = event
+                return self._without_arguments()
             case _:
                 self._note(event)
         return None
@@ -74,8 +80,6 @@ class Assembly:
                 self._cost = self._cost if cost is None else cost
             case Named(model, id_):
                 self._named = Named(model or self._named.model, id_ or self._named.id)
-            case Ended():
-                self._ended = event
             case Refused() | Broken():
                 self._trouble = self._trouble or event
             case Done():
@@ -85,12 +89,22 @@ class Assembly:
         index = len(self._calls) if piece.index is None else piece.index
         call = self._calls.get(index)
         if call is None:
-            call = self._calls[index] = _Call(piece.id or f"call_{index}", piece.name or "")
-            opening = ToolCallDeltaV1(index=index, id=call.id, name=call.name, arguments=piece.arguments)
+            # A provider counts its blocks, texts among them; callers count tool calls.
+            number = len(self._calls)
+            call = self._calls[index] = _Call(number, piece.id or f"call_{number}", piece.name or "")
+            opening = ToolCallDeltaV1(index=number, id=call.id, name=call.name, arguments=piece.arguments)
         else:
-            opening = ToolCallDeltaV1(index=index, arguments=piece.arguments)
+            opening = ToolCallDeltaV1(index=call.number, arguments=piece.arguments)
         call.arguments.append(piece.arguments)
         return DeltaV1(tool_calls=(opening,))
+
+    def _without_arguments(self) -> DeltaV1 | None:
+        # Some providers write nothing where a tool takes no arguments; to callers that is no JSON.
+        silent = [call for call in self._calls.values() if not any(call.arguments)]
+        for call in silent:
+            call.arguments.append("{}")
+        pieces = tuple(ToolCallDeltaV1(index=call.number, arguments="{}") for call in silent)
+        return DeltaV1(tool_calls=pieces) if pieces else None
 
     def end(self, *, clean: bool, request_id: str | None = None, lenient: bool = False) -> ChatAnswer | Failure:
         """What it amounts to. ``clean``: the stream ended as HTTP wants; ``lenient``: a finish reason may be missing.
@@ -101,15 +115,16 @@ class Assembly:
         match self._trouble:
             case Refused(detail, outcome):
                 return Failure(outcome, 200, detail, tokens=self._tokens, provider_request_id=id_)
-            case Broken(outcome, detail, status, retry_after_s):
-                return Failure(outcome, status or 200, detail, retry_after_s, provider_request_id=id_)
+            case Broken(outcome, detail, status, retry_after_s, tokens):
+                # Named before anything came it is an error answer like any other. What was begun may have to be paid.
+                shown = 200 if self.started else status or 200
+                return Failure(outcome, shown, detail, retry_after_s, tokens, provider_request_id=id_)
         finish = self._finish(clean=clean, lenient=lenient)
         if finish is None:
             detail = "unfinished" if clean or self._done else CUT
             return Failure(Outcome.BAD_RESPONSE, 200, detail, provider_request_id=id_)
         calls = tuple(
-            ToolCallV1(id=call.id, name=call.name, arguments="".join(call.arguments))
-            for _, call in sorted(self._calls.items())
+            ToolCallV1(id=call.id, name=call.name, arguments="".join(call.arguments)) for call in self._calls.values()
         )
         return ChatAnswer(
             text="".join(self._text),
@@ -124,4 +139,6 @@ class Assembly:
     def _finish(self, *, clean: bool, lenient: bool) -> str | None:
         if self._ended is None:
             return "unknown" if lenient and self._done else None
+        if self._ended.reason == "tool_calls" and not self._calls:
+            return None
         return self._ended.reason if self._ended.firm or clean or self._done else None

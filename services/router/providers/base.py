@@ -160,8 +160,9 @@ class Dialect:
         decode: the answer, the failure or what to ask next in a whole HTTP answer of any status.
         events: what one server-sent event of a streamed answer says, in neutral events (``providers/events.py``).
         options: fields of ``ChatOptionsV1`` the provider understands.
-        passes: fields of ``provider_options`` that are sent on as they are, at the top of the request.
+        passes: fields of ``provider_options`` that are sent on as they are, in their place in the request.
         prefill: the adapter can express ``ChatRequest.continues``.
+        lenient: hosts of all kinds speak it, and some end a whole answer without saying why.
     """
 
     encode: Callable[[ChatRequest], HttpRequest]
@@ -170,6 +171,7 @@ class Dialect:
     options: frozenset[str]
     passes: frozenset[str] = frozenset()
     prefill: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,9 @@ def billing_of(result: ChatAnswer | EmbedAnswer | Failure, *, sent: bool) -> Bil
 
     A generation whose usage the provider did not tell is ``UNKNOWN``, answered or refused; one it did tell is ``COST``.
     """
-    told = result.tokens.input_tokens is not None and result.tokens.output_tokens is not None
+    told = result.tokens.input_tokens is not None and (
+        result.tokens.output_tokens is not None or isinstance(result, EmbedAnswer)
+    )
     if not isinstance(result, Failure):
         return Billing.COST if told or result.provider_cost_usd_micros is not None else Billing.UNKNOWN
     if told:

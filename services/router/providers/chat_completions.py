@@ -1,83 +1,95 @@
-"""The dialect of ``POST /chat/completions``: OpenAI's, and of everyone who copies it."""
+"""The dialect of ``POST /chat/completions``: OpenAI's, and of all who copy it. A ``Host`` says how they differ."""
 
-from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from services.router.domain.sse import ServerEvent
-from services.router.providers.answers import failure_of, generated, refused
+from services.router.providers.answers import bad_response, bearer, decode_by, generated
 from services.router.providers.base import (
+    Adapter,
     ChatAnswer,
-    ChatRequest,
+    Dialect,
+    Embedding,
     Failure,
     HttpAnswer,
-    HttpRequest,
     at,
-    count_at,
-    json_body,
-    json_of,
     text_at,
 )
-from services.router.providers.events import Event
-from shared.messages.router import TokensV1
-
-_FINISH: Mapping[str, str] = {"stop": "stop", "length": "length"}
-
-
-def encode(request: ChatRequest, *, limit_field: str) -> HttpRequest:
-    """The request; ``limit_field`` is what the host calls the limit of generated tokens."""
-    options = request.options
-    body: dict[str, Any] = {
-        "model": request.model,
-        "messages": [{"role": item.role, "content": item.text} for item in request.messages],
-        limit_field: options.max_tokens,
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        "stop": list(options.stop) if options.stop is not None else None,
-        "seed": options.seed,
-    }
-    given = {name: value for name, value in body.items() if value is not None}
-    return HttpRequest("POST", "/chat/completions", {"content-type": "application/json"}, json_body(given))
+from services.router.providers.chat_failures import ending, fail, reported, reports_failure
+from services.router.providers.chat_host import Host
+from services.router.providers.chat_request import encode
+from services.router.providers.chat_stream import events, texts
+from services.router.providers.chat_usage import tokens_in
+from services.router.providers.chunks import is_unicode
+from services.router.providers.events import Broken, Ended, Refused, Text
+from services.router.providers.tool_calls import arguments_text, made_up
+from shared.messages.chat import ToolCallV1
 
 
-def read(answer: HttpAnswer, body: dict[str, Any], *, lenient: bool) -> ChatAnswer | Failure:
-    """The text of the first choice. ``lenient`` hosts may leave out the finish reason or send text in parts."""
-    if at(body, "error"):
-        return fail(answer)
-    tokens, reason = tokens_in(body), at(body, "choices", 0, "finish_reason")
-    if text_at(body, "choices", 0, "message", "refusal", longest=1_000_000):
-        return refused(answer, "refusal", tokens)
-    if reason == "content_filter":
-        return refused(answer, "content_filter", tokens)
-    finish = "unknown" if lenient and reason is None else _FINISH.get(str(reason))
-    text = _text(at(body, "choices", 0, "message", "content"), lenient=lenient)
-    return generated(answer, tokens, finish=finish, text=text, model=text_at(body, "model"), id_=at(body, "id"))
-
-
-def _text(content: object, *, lenient: bool) -> str | None:
-    if isinstance(content, str):
-        return content
-    if not lenient or not isinstance(content, list):
-        return None
-    parts = [at(part, "text") for part in content if at(part, "type") == "text"]
-    return "".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
-
-
-def tokens_in(body: dict[str, Any]) -> TokensV1:
-    """Usage of the answer; what it does not tell is None."""
-    return TokensV1(
-        input_tokens=count_at(body, "usage", "prompt_tokens"),
-        output_tokens=count_at(body, "usage", "completion_tokens"),
-        cache_read_tokens=count_at(body, "usage", "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=count_at(body, "usage", "completion_tokens_details", "reasoning_tokens"),
+def dialect(host: Host) -> Dialect:
+    """How ``host`` is asked for an answer to a conversation."""
+    return Dialect(
+        encode=partial(encode, host=host),
+        decode=decode_by(partial(read, host), partial(fail, host=host)),
+        events=partial(events, host=host),
+        options=host.options,
+        passes=host.passes,
+        prefill=host.prefill,
+        lenient=host.lenient,
     )
 
 
-def fail(answer: HttpAnswer) -> Failure:
-    """The failure in an error answer, by its ``code`` and ``type``."""
-    body = json_of(answer)
-    return failure_of(answer, text_at(body, "error", "code"), text_at(body, "error", "type"))
+def adapter(host: Host, *, completion: Dialect | None = None, embedding: Embedding | None = None) -> Adapter:
+    """Everything ``host`` can be asked for."""
+    return Adapter(dialect(host), bearer, partial(fail, host=host), completion, embedding)
 
 
-def events(_: ServerEvent) -> tuple[Event, ...]:
-    """What one event of a stream says."""
-    return ()
+def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | Failure:
+    """The first choice of a 200: its text or its tool calls, or the failure it reports."""
+    tokens, choice = tokens_in(body), at(body, "choices", 0)
+    if reports_failure(body):
+        failure = reported(answer, body, host)
+        return replace(failure, status=200 if choice else failure.status, tokens=tokens)
+    message = at(choice, "message")
+    end = Refused("refusal") if at(message, "refusal") else ending(at(choice, "finish_reason"))
+    match end:
+        case Refused(detail, outcome) | Broken(outcome, detail):
+            return bad_response(answer, detail, tokens, outcome)
+        case Ended(reason):
+            finish: str | None = reason
+        case _:
+            finish = "unknown" if host.lenient else None
+    calls = _calls(body, at(message, "tool_calls"))
+    if calls is None:
+        return bad_response(answer, "bad_tool_call", tokens)
+    if calls and not is_unicode(body, answer.body.decode(errors="replace")):
+        return bad_response(answer, "not_unicode", tokens)
+    if calls and finish in {"stop", "unknown"}:
+        finish = "tool_calls"
+    if finish == "tool_calls" and not calls:
+        finish = None
+    text = _text(at(message, "content"), may_be_missing=bool(calls) or finish == "length")
+    result = generated(answer, tokens, finish=finish, text=text, model=text_at(body, "model"), id_=at(body, "id"))
+    if isinstance(result, Failure):
+        return result
+    return replace(result, tool_calls=calls, provider_cost_usd_micros=host.cost(answer.body) if host.cost else None)
+
+
+def _text(content: object, *, may_be_missing: bool) -> str | None:
+    # ``""`` is a text; a list of thoughts alone is none, unless the limit ended it there.
+    if isinstance(content, str):
+        return content
+    found = [part.text for part in texts(content) if isinstance(part, Text)]
+    return "".join(found) if found or may_be_missing else None
+
+
+def _calls(body: dict[str, Any], told: object) -> tuple[ToolCallV1, ...] | None:
+    """The tool calls of a message; None when there is something else in their place."""
+    calls = []
+    for position, call in enumerate(told if isinstance(told, list) else ()):
+        name, arguments = text_at(call, "function", "name"), at(call, "function", "arguments")
+        text = arguments if isinstance(arguments, str) else arguments_text(arguments or {})
+        if name is None:
+            return None
+        calls.append(ToolCallV1(id=text_at(call, "id") or made_up(body, position), name=name, arguments=text))
+    return tuple(calls)

@@ -50,7 +50,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Ended:
-    """Why the generation ended: ``stop``, ``length`` or ``tool_calls``.
+    """Why the generation ended: ``stop``, ``length`` or ``tool_calls``; ``unknown`` where a provider never says.
 
     ``firm`` False: the provider says so in every piece, so that only the regular end of the stream confirms it.
     """
@@ -69,12 +69,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Broken:
-    """The stream reports a failure, or cannot be understood. ``status``: the one named inside, if any."""
+    """The stream reports a failure, or cannot be understood. ``status``: the one named inside, if any.
+
+    ``tokens``: the usage the report itself tells, which is the final one.
+    """
 
     outcome: Outcome
     detail: str
     status: int | None = None
     retry_after_s: float | None = None
+    tokens: TokensV1 = field(default_factory=TokensV1)
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ Where no call is known that only a good key is answered well, nothing but a refu
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from services.router.providers import chat_completions
 from services.router.providers.answers import REFUSED, bearer, failure_of, judge_by
 from services.router.providers.base import Failure, HttpAnswer, Verdict, Verification, at, json_of
 from shared.messages.vocabulary import KeyStatus, Outcome
 
 NOT_VERIFIABLE = "not_verifiable"
 _RUNWAY_VERSION = {"x-runway-version": "2024-11-06"}
-_NO_REQUEST = "00000000-0000-0000-0000-000000000000"
+NO_REQUEST = "00000000-0000-0000-0000-000000000000"
+"""An id that no task has."""
 _INVALID, _QUOTA, _RATE = Outcome.INVALID_KEY, Outcome.QUOTA_EXHAUSTED, Outcome.RATE_LIMITED
 _AUTH_CODES = {str(code): _INVALID for code in range(1000, 1005)}
-_ZHIPU = _AUTH_CODES | {"1113": _QUOTA, "1302": _RATE}
 _KLING = _AUTH_CODES | {"1101": _QUOTA, "1102": _QUOTA, "1302": _RATE, "1303": _RATE}
 _ELEVENLABS = {"quota_exceeded": _QUOTA, "missing_permissions": _INVALID}
 _MISSING_SCOPE = frozenset({"missing_permissions"})
@@ -37,7 +36,8 @@ def _fail_by(meanings: Mapping[str, Outcome], *path: str) -> Callable[[HttpAnswe
     return fail
 
 
-def _only_refusals(judge: Callable[[HttpAnswer], Verdict]) -> Callable[[HttpAnswer], Verdict]:
+def only_refusals(judge: Callable[[HttpAnswer], Verdict]) -> Callable[[HttpAnswer], Verdict]:
+    """``judge`` where only a refusal tells anything: whatever else is answered, the key stays unverified."""
     later = {str(outcome) for outcome in (_QUOTA, _RATE, Outcome.PROVIDER_ERROR, Outcome.TIMEOUT)}
 
     def narrowed(answer: HttpAnswer) -> Verdict:
@@ -47,15 +47,6 @@ def _only_refusals(judge: Callable[[HttpAnswer], Verdict]) -> Callable[[HttpAnsw
     return narrowed
 
 
-def _models(path: str) -> Verification:
-    return Verification(path, bearer, judge_by(chat_completions.fail, shows="data"))
-
-
-MISTRAL = _models("/v1/models")
-GROQ = _models("/models")
-# The list of models is public there.
-OPENROUTER = _models("/key")
-REPLICATE = Verification("/account", bearer, judge_by(failure_of, shows="username"))
 STABILITY = Verification("/v1/user/balance", bearer, judge_by(failure_of, shows="credits"))
 # Keys may be limited to some endpoints: one that may not see its projects or user can be good for calls.
 DEEPGRAM = Verification(
@@ -74,12 +65,8 @@ RUNWAY = Verification(
 KLING = Verification(
     "/v1/videos/text2video?pageNum=1&pageSize=1", bearer, judge_by(_fail_by(_KLING, "code"), shows="data")
 )
-# What a good key is told of a task that does not exist is not documented; neither is whether the list costs anything.
-ZHIPU = Verification(
-    f"/async-result/{_NO_REQUEST}", bearer, _only_refusals(judge_by(_fail_by(_ZHIPU, "error", "code")))
-)
 PIKA = Verification(
-    f"/fal-ai/pika/requests/{_NO_REQUEST}/status",
+    f"/fal-ai/pika/requests/{NO_REQUEST}/status",
     lambda key: {"authorization": f"Key {key}"},
-    _only_refusals(judge_by(failure_of, undecided={403: NOT_VERIFIABLE})),
+    only_refusals(judge_by(failure_of, undecided={403: NOT_VERIFIABLE})),
 )

@@ -1,9 +1,10 @@
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from deploy.local.sandbox import MODELS, Answer, encode, respond
+from deploy.local.sandbox import MODELS, TICK_S, Answer, encode, respond, serve
 
 KEY = "Bearer sandbox-abc"
 
@@ -49,6 +50,35 @@ def test_cut_sends_less_than_it_promises_and_badjson_is_broken() -> None:
     assert cut.send < len(cut.body)
     with pytest.raises(json.JSONDecodeError):
         json.loads(chat("sandbox-badjson").body)
+
+
+def test_streams_misbehave_as_well() -> None:
+    cut, broken = chat("sandbox-cut", stream=True), chat("sandbox-badjson", stream=True)
+    assert cut.send is not None
+    assert b"[DONE]" not in cut.body[: cut.send] + broken.body
+    assert b'"content": "[simulated]"' in cut.body[: cut.send]
+    for answer in (cut, broken):
+        assert ("Content-Type", "text/event-stream") in answer.headers
+
+
+def test_only_a_stream_ticks() -> None:
+    assert (chat("sandbox-stream", stream=True).tick_s, chat("sandbox-stream").tick_s) == (TICK_S, 0.0)
+
+
+async def test_a_stream_comes_an_event_at_a_time() -> None:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = json.dumps({"model": "sandbox-stream", "stream": True, "messages": [{"role": "user", "content": "Hi"}]})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nauthorization: {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write((head + body).encode())
+    await reader.readuntil(b"[simulated]")
+    began = asyncio.get_running_loop().time()
+    await reader.readuntil(b"[DONE]")
+    assert asyncio.get_running_loop().time() - began > 4 * TICK_S
+    writer.close()
+    server.close()
+    await server.wait_closed()
 
 
 def test_slow_takes_thirty_seconds() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from services.router.domain.conclusion import conclude, fallback_reason, warnings
+from services.router.domain.conclusion import conclude, cut_short, fallback_reason, warnings
 from shared.errors import ADD_A_KEY, BUDGET_REACHED, ROUTED_TO_FALLBACK, Code, scope_refused
 from shared.messages.router import AttemptV1
 from shared.messages.vocabulary import Capability, Outcome
@@ -18,6 +18,7 @@ MISSING, SCOPE, BUDGET = (
 )
 KNOWN_BAD, REFUSED = attempt(Outcome.INVALID_KEY), attempt(Outcome.INVALID_KEY, 401)
 DOWN, LATE, LIMITED = attempt(Outcome.PROVIDER_ERROR, 500), attempt(Outcome.TIMEOUT), attempt(Outcome.RATE_LIMITED, 429)
+GOOD = attempt(Outcome.SUCCESS, 200).model_copy(update={"provider": "other"})
 NO_ADAPTER = attempt(Outcome.UNAVAILABLE)
 CUT, NOT_BEGUN = attempt(Outcome.KEY_REVOKED, None, "key_revoked"), attempt(Outcome.MISSING_KEY, None, "key_revoked")
 
@@ -82,15 +83,30 @@ def test_a_restriction_is_named_with_what_to_do() -> None:
     said = conclude(alias("p"), "call", [region], None)
     assert (said.extra["restriction"], said.extra["provider"], said.extra["key_id"]) == ("region", "p", "k")
     assert "region of p" in said.detail
-    [warned] = warnings([region, attempt(Outcome.SUCCESS, 200)], ())
+    [warned] = warnings([region, GOOD], ())
     assert warned.detail == said.detail
 
 
 def test_the_fallback_is_explained_and_the_first_choice_is_not() -> None:
-    good = attempt(Outcome.SUCCESS, 200)
-    assert fallback_reason([good]) is None
-    assert warnings([good], ()) == ()
-    assert fallback_reason([LATE, DOWN, good]) is Outcome.TIMEOUT
-    assert [warning.detail for warning in warnings([DOWN, good], ())] == [ROUTED_TO_FALLBACK]
-    assert [warning.detail for warning in warnings([BUDGET, good], ())] == [BUDGET_REACHED]
-    assert [warning.detail for warning in warnings([MISSING, good], ())] == [ADD_A_KEY]
+    assert fallback_reason([GOOD], GOOD) is None
+    assert warnings([GOOD], ()) == ()
+    assert fallback_reason([LATE, DOWN, GOOD], GOOD) is Outcome.TIMEOUT
+    assert fallback_reason([LATE, DOWN], None) is Outcome.TIMEOUT
+    assert [warning.detail for warning in warnings([DOWN, GOOD], ())] == [ROUTED_TO_FALLBACK]
+    assert [warning.detail for warning in warnings([BUDGET, GOOD], ())] == [BUDGET_REACHED]
+    assert [warning.detail for warning in warnings([MISSING, GOOD], ())] == [ADD_A_KEY]
+
+
+def test_the_first_choice_at_its_second_try_is_no_fallback() -> None:
+    again = attempt(Outcome.SUCCESS, 200)
+    assert fallback_reason([DOWN, again], again) is None
+    assert warnings([DOWN, again], ()) == ()
+
+
+def test_an_answer_that_broke_off_says_why_and_that_it_is_incomplete() -> None:
+    cut = attempt(Outcome.BAD_RESPONSE, 200, "cut_answer")
+    error = cut_short(alias("p"), "call", [cut, attempt(Outcome.INVALID_REQUEST, 400)], cut)
+    assert (error.code, error.extra["reason"], error.extra["incomplete"]) == (Code.PROVIDER_ERROR, "cut_answer", True)
+    assert cut_short(alias("p"), "call", [LATE], LATE).code is Code.TIMEOUT
+    refused = attempt(Outcome.CONTENT_POLICY, 200, "refusal")
+    assert cut_short(alias("p"), "call", [refused], refused).code is Code.CONTENT_POLICY

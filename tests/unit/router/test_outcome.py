@@ -51,7 +51,7 @@ def test_every_status_has_an_outcome_that_is_no_success() -> None:
 @pytest.mark.parametrize(
     ("step", "outcomes"),
     [
-        (Step.STOP, {Outcome.CONTENT_POLICY, Outcome.SUCCESS}),
+        (Step.STOP, {Outcome.CONTENT_POLICY, Outcome.CANCELLED, Outcome.SUCCESS}),
         (
             Step.NEXT_KEY,
             {Outcome.INVALID_KEY, Outcome.QUOTA_EXHAUSTED, Outcome.MISSING_KEY,

@@ -1,0 +1,229 @@
+"""Before an attempt: the request it would send and what it can cost at most; then the reservation and the key."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from services.router.accounts import Accounts
+from services.router.catalogue import Catalogue, Entry
+from services.router.cuts import Cuts, KeyEndedError
+from services.router.domain import pricing
+from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
+from services.router.domain.plan import Candidate
+from services.router.domain.wish import options_for
+from services.router.job import Attempted, Job, Ticket, view_of
+from services.router.keys import Leases, Wanted
+from services.router.prices import price_of
+from services.router.providers.base import Adapter, ChatRequest, Dialect, EmbedRequest, Unfit
+from services.router.resuming import resumed
+from shared import telemetry
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.errors import Code, OmniError, unavailable
+from shared.messages.catalogue import ModelV1
+from shared.messages.metering import Refusal, ReservationV1, ReserveV1
+from shared.messages.vocabulary import Capability, Outcome
+
+# A reservation outlives the longest time its attempt may take, so that only a dead router lets one expire.
+HOLD_MARGIN_S = 30.0
+RESERVE_TIMEOUT_S = 5.0
+# With less time than this left nothing could come back, and yet it would have to be paid for.
+SHORTEST_S = 0.05
+
+_OF_REFUSAL = {
+    Refusal.BUDGET_EXCEEDED: (Outcome.BUDGET_EXCEEDED, None),
+    Refusal.UNPRICED: (Outcome.BUDGET_EXCEEDED, "model_without_price"),
+    Refusal.KEY_BLOCKED: (Outcome.MISSING_KEY, "key_revoked"),
+}
+_OF_LEASE = {
+    Code.MISSING_KEY: Outcome.INVALID_KEY,
+    Code.NOT_FOUND: Outcome.MISSING_KEY,
+    Code.CONFLICT: Outcome.INVALID_KEY,
+    Code.UNSUPPORTED_SCOPE: Outcome.UNSUPPORTED_SCOPE,
+}
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The attempt may be made: it is paid for and this is its key."""
+
+    reservation: ReservationV1
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an attempt stands."""
+
+    job: Job
+    candidate: Candidate
+    index: int
+    entry: Entry
+    adapter: Adapter
+
+    @property
+    def model(self) -> ModelV1:
+        return self.entry.model(self.candidate.target.model)
+
+
+class Admission:
+    """Admits attempts. Raises OmniError ``unavailable`` when vault or metering cannot answer: nothing is then sent."""
+
+    def __init__(
+        self, bus: Bus, clock: Clock, catalogue: Catalogue, leases: Leases, accounts: Accounts, cuts: Cuts
+    ) -> None:
+        self._bus, self._clock, self._catalogue = bus, clock, catalogue
+        self._leases, self._accounts, self._cuts = leases, accounts, cuts
+
+    async def ticket(self, job: Job, candidate: Candidate, index: int, inputs: tuple[str, ...] | None = None) -> Ticket:
+        """The attempt as it would be made; nobody is asked anything. ``inputs``: the texts of this batch to embed.
+
+        Raises:
+            Unfit: the target cannot take this request.
+        """
+        entry = (await self._catalogue.entries())[candidate.target.provider]
+        if entry.adapter is None or entry.offer.host != candidate.host:
+            raise Unfit("provider_changed")
+        place = _Place(job, candidate, index, entry, entry.adapter)
+        asked = job.request.embedding
+        return self._chat(place) if asked is None else self._embedding(place, inputs or asked.inputs, asked.dimensions)
+
+    def _chat(self, place: _Place) -> Ticket:
+        job, candidate, adapter, model = place.job, place.candidate, place.adapter, place.model
+        own = adapter.completion if candidate.way is Capability.COMPLETION else None
+        dialect = own or adapter.chat
+        question = _question(job, candidate, model, dialect)
+        now = self._clock.now()
+        price = price_of(candidate.target.provider, model, now)
+        input_bound = pricing.upper_bound_tokens(question.messages, question.options, model)
+        output_bound = question.options.max_tokens or DEFAULT_MAX_TOKENS
+        return Ticket(
+            job=job,
+            candidate=candidate,
+            index=place.index,
+            entry=place.entry,
+            adapter=adapter,
+            http=dialect.encode(question),
+            decode=dialect.decode,
+            dialect=dialect,
+            price=price,
+            bound_usd_micros=pricing.bound(price, input_bound, output_bound),
+            bound_tokens=input_bound + output_bound,
+            began=self._clock.monotonic(),
+            started_at=now,
+            prefilled=question.continues,
+        )
+
+    def _embedding(self, place: _Place, inputs: tuple[str, ...], dimensions: int | None) -> Ticket:
+        candidate, embedding, model = place.candidate, place.adapter.embedding, place.model
+        if embedding is None:
+            raise Unfit("embedding")
+        now = self._clock.now()
+        price = price_of(candidate.target.provider, model, now)
+        bound_tokens = pricing.embedding_bound_tokens(inputs)
+        return Ticket(
+            job=place.job,
+            candidate=candidate,
+            index=place.index,
+            entry=place.entry,
+            adapter=place.adapter,
+            http=embedding.encode(EmbedRequest(model.id, inputs, dimensions)),
+            decode=embedding.decode,
+            dialect=None,
+            price=price,
+            bound_usd_micros=pricing.embedding_bound(price, bound_tokens),
+            bound_tokens=bound_tokens,
+            began=self._clock.monotonic(),
+            started_at=now,
+        )
+
+    async def admit(self, ticket: Ticket) -> Admitted | Attempted:
+        """Reserve and lease, together; how the attempt ended when it may not be made."""
+        try:
+            async with self._using(ticket):
+                reserved, leased = await asyncio.gather(
+                    self._reserve(ticket), self._lease(ticket), return_exceptions=True
+                )
+        except KeyEndedError:
+            return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
+        except asyncio.CancelledError:
+            # Whether it was granted nobody knows any more; that nothing was sent is certain.
+            self._accounts.not_sent(ticket, Outcome.UNAVAILABLE)
+            raise
+        if isinstance(reserved, BaseException):
+            # Metering may have committed before its answer was lost: this takes the hold back.
+            self._accounts.not_sent(ticket, Outcome.UNAVAILABLE)
+            raise reserved
+        if not reserved.granted:
+            return self._refused(ticket, reserved)
+        if isinstance(leased, BaseException):
+            return self._not_leased(ticket, leased)
+        if ticket.job.deadline - self._clock.monotonic() < SHORTEST_S:
+            return self._give_up(ticket, Outcome.TIMEOUT, "no_time_left")
+        return Admitted(reserved, leased)
+
+    async def _reserve(self, ticket: Ticket) -> ReservationV1:
+        job, candidate = ticket.job, ticket.candidate
+        request = ReserveV1(
+            attempt_id=ticket.attempt_id,
+            call_id=job.request.call_id,
+            workspace_id=job.request.workspace_id,
+            key_id=candidate.key_id,
+            provider=candidate.target.provider,
+            model=candidate.target.model,
+            alias_name=job.alias.alias_name,
+            capability=job.alias.capability,
+            usd_micros=ticket.bound_usd_micros,
+            tokens=ticket.bound_tokens,
+            ttl_s=max(1.0, job.deadline - ticket.began) + HOLD_MARGIN_S,
+            attempt_index=ticket.index,
+            trace_id=telemetry.current_trace_id(),
+        )
+        return await self._bus.request(request, ReservationV1, timeout=RESERVE_TIMEOUT_S)
+
+    async def _lease(self, ticket: Ticket) -> bytes:
+        candidate, request = ticket.candidate, ticket.job.request
+        # One lease of an unrestricted key serves every model, so that a busy key costs one round trip in half a minute.
+        wanted = Wanted(
+            workspace_id=request.workspace_id,
+            key_id=candidate.key_id,
+            version=candidate.key_version,
+            host=candidate.host,
+            scope=ticket.job.alias.modality,
+            model=candidate.target.model if candidate.restricted else None,
+            region=candidate.region if candidate.restricted else None,
+        )
+        return await self._leases.key(wanted)
+
+    def _using(self, ticket: Ticket) -> AbstractAsyncContextManager[None]:
+        return self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id)
+
+    def _refused(self, ticket: Ticket, reservation: ReservationV1) -> Attempted:
+        outcome, detail = _OF_REFUSAL[reservation.refusal or Refusal.BUDGET_EXCEEDED]
+        candidate, budget = ticket.candidate, reservation.budget
+        if outcome is Outcome.MISSING_KEY:
+            self._leases.forget(candidate.key_id)
+        if budget is not None and budget.blocked and budget.key_id == candidate.key_id:
+            # There is no unblocking: the key has ended, whether the vault's announcement has arrived or not.
+            self._cuts.end(ticket.job.request.workspace_id, candidate.key_id)
+        return Attempted(view_of(candidate, outcome, detail=detail), budget=budget)
+
+    def _not_leased(self, ticket: Ticket, error: BaseException) -> Attempted:
+        if not isinstance(error, OmniError) or error.code not in _OF_LEASE:
+            self._accounts.not_sent(ticket, Outcome.UNAVAILABLE)
+            raise error if isinstance(error, OmniError) else unavailable("The vault did not answer.") from error
+        restriction = next((name for name in ("model", "region") if name in error.extra), None)
+        detail = restriction or str(error.extra.get("reason") or error.extra.get("scope") or "") or None
+        return self._give_up(ticket, _OF_LEASE[error.code], detail)
+
+    def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
+        self._accounts.not_sent(ticket, outcome)
+        return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+
+
+def _question(job: Job, candidate: Candidate, model: ModelV1, dialect: Dialect) -> ChatRequest:
+    options = options_for(job.request.options, candidate.target.provider, model)
+    question = ChatRequest(model.id, job.request.messages, options, stream=job.telling is not None)
+    if job.resume is None:
+        return question
+    return resumed(question, job.resume, model, dialect, prefill=job.prefill)

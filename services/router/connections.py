@@ -1,0 +1,203 @@
+"""The only module that opens connections to providers.
+
+Nothing is followed, remembered or sent that the caller did not ask for: no redirects, cookies, proxies or extra
+headers. Every address is checked before it is connected to. Whatever goes wrong becomes a ``Failure`` with a fixed
+reason, for the texts of the HTTP libraries hold URLs and headers.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import aiohttp
+import httpx2
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from httpx_aiohttp.httpx2 import AiohttpTransport
+
+from services.router.domain.destinations import is_listed, is_public
+from services.router.providers.base import Failure
+from services.router.reading import Head, leftover
+from services.router.sending import TOO_LATE, Progress
+from shared.messages.vocabulary import Outcome
+
+_CONNECTIONS = 1024
+# Below the 5 s after which common servers close an idle connection: a request that meets the close is charged for,
+# because nobody can tell whether it was read.
+_IDLE_S = 4.0
+_DNS_TTL_S = 10
+
+_NO_CAUSE = BaseException()
+
+_progress: ContextVar[Progress] = ContextVar("progress")
+
+
+class _TooLateError(OSError):
+    """Connecting took until after ``Limits.start_by``."""
+
+
+class _ForbiddenAddressError(OSError):
+    """A name resolves to an address that must not be connected to."""
+
+
+class _CheckedResolver(AbstractResolver):
+    """Resolves names to public addresses, or to any for hosts that are listed. The connection uses just these."""
+
+    def __init__(self, allowed: AbstractSet[str]) -> None:
+        self._allowed = allowed
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - aiohttp's own type differs by release
+        found = await self._system.resolve(host, port, family)
+        # One private address among public ones is enough to refuse: that is what a rebinding attack looks like.
+        if not is_listed(host, port, self._allowed) and not all(is_public(item["host"]) for item in found):
+            raise _ForbiddenAddressError("address not allowed")
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class _Handler(ResponseHandler):
+    """Tells who reads a body that the connection has failed: after bytes that are not HTTP the library does not."""
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _NO_CAUSE) -> None:
+        body = self._payload
+        super().set_exception(exc, exc_cause)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError(), exc)
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, allowed: AbstractSet[str], tls: ssl.SSLContext) -> None:
+        super().__init__(
+            limit=_CONNECTIONS,
+            ssl=tls,
+            resolver=_CheckedResolver(allowed),
+            ttl_dns_cache=_DNS_TTL_S,
+            keepalive_timeout=_IDLE_S,
+        )
+        make: Callable[..., ResponseHandler] = _Handler
+        self._factory = partial(make, loop=self._loop)
+
+
+class Opened:
+    """An answer that has begun. ``chunks``: its body as it comes; close it whatever happens."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.head = Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+        self.chunks: AsyncIterator[bytes] = response.aiter_raw()
+
+    async def close(self) -> None:
+        """Close the connection at once, unless the body has been read to its end."""
+        # A connection that cannot even be closed properly is gone all the same.
+        with suppress(httpx2.HTTPError, aiohttp.ClientError, OSError):
+            await self._response.aclose()
+
+    async def leave(self) -> None:
+        """Close politely: a body that is as good as over is read to its end, so that the connection stays of use."""
+        try:
+            await leftover(self.chunks)
+        finally:
+            await self.close()
+
+
+class Connections:
+    """Opens connections and keeps them for the next request to the same place.
+
+    Args:
+        allowed_private_hosts: hosts (``host`` or ``host:port``) that may resolve to private addresses.
+    """
+
+    def __init__(self, allowed_private_hosts: AbstractSet[str]) -> None:
+        self._allowed = allowed_private_hosts
+        self._transport: AiohttpTransport | None = None
+        # Reading the certificates takes long enough to be felt by the first call.
+        self._tls = httpx2.create_ssl_context(trust_env=False)
+
+    async def aclose(self) -> None:
+        """Close every connection. Used again, it opens anew."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, progress: Progress
+    ) -> Opened | Failure:
+        """Send a request and wait for status and headers, as long as ``progress.connecting`` lasts.
+
+        Args:
+            method: its method.
+            url: the whole address, checked by the caller; what it resolves to is checked here.
+            headers: all that is sent, beside what HTTP itself needs.
+            body: nothing is sent when it is empty.
+            progress: told of the moment before the first byte is written.
+        """
+        if not progress.may_start:
+            return TOO_LATE
+        token = _progress.set(progress)
+        try:
+            outgoing = httpx2.Request(method, url, headers=headers, content=body or None)
+            async with progress.connecting:
+                return Opened(await self._open().handle_async_request(outgoing))
+        except httpx2.InvalidURL:
+            return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
+        except TimeoutError:
+            return progress.timed_out()
+        except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
+            return _lost(error, sent=progress.asked)
+        finally:
+            _progress.reset(token)
+
+    def _open(self) -> AiohttpTransport:
+        if self._transport is None:
+            session = _session(self._allowed, self._tls)
+            self._transport = AiohttpTransport(verify=self._tls, trust_env=False, client=session)
+        return self._transport
+
+
+def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_on_headers_sent)
+    return aiohttp.ClientSession(
+        connector=_Connector(allowed, tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        timeout=aiohttp.ClientTimeout(),
+        trace_configs=[trace],
+    )
+
+
+async def _on_headers_sent(*_: object) -> None:
+    # Called just before the first byte is written: the only reliable sign, for the exceptions do not tell.
+    progress = _progress.get()
+    if not progress.may_start:
+        raise _TooLateError
+    progress.start()
+
+
+def _lost(error: BaseException, *, sent: bool) -> Failure:
+    causes: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and len(causes) < 8:
+        causes.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    if not sent:
+        if any(isinstance(item, _TooLateError) for item in causes):
+            return TOO_LATE
+        if any(isinstance(item, _ForbiddenAddressError) for item in causes):
+            return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
+        tls = any(isinstance(item, ssl.SSLError | ssl.CertificateError) for item in causes)
+        return Failure(Outcome.CONNECTION_ERROR, detail="tls_failed" if tls else "connect_failed")
+    if any(
+        isinstance(item, aiohttp.http_exceptions.HttpProcessingError | aiohttp.ClientResponseError) for item in causes
+    ):
+        return Failure(Outcome.BAD_RESPONSE, detail="not_http")
+    return Failure(Outcome.CONNECTION_ERROR, detail="connection_lost")

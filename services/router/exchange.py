@@ -1,0 +1,97 @@
+"""The exchange with a provider that an attempt is: its request out, its answer in, whole or as it comes."""
+
+from opentelemetry.trace import SpanKind
+
+from services.router.client import ProviderClient
+from services.router.cuts import Cuts
+from services.router.job import Answer, Ticket
+from services.router.providers.base import ChatAnswer, Failure
+from services.router.sending import Limits, Streamed
+from services.router.telling import Hearing
+from shared import telemetry
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.messages.vocabulary import START_WITHIN_S, Outcome
+from shared.streams import AskerGoneError
+
+# Ahead of the promise by more than lies between the last look at the clock and the first byte.
+START_S = START_WITHIN_S - 0.25
+GONE = "asker_gone"
+
+
+class Exchanges:
+    """Makes exchanges; each is a span of its own."""
+
+    def __init__(self, bus: Bus, clock: Clock, client: ProviderClient, cuts: Cuts) -> None:
+        self._bus, self._clock, self._client, self._cuts = bus, clock, client, cuts
+
+    async def make(self, ticket: Ticket, key: bytes) -> tuple[Answer | Failure, bool]:
+        """What came of it, and whether a byte of the request may have reached the provider."""
+        target, job = ticket.candidate.target, ticket.job
+        operation = "embeddings" if job.request.embedding is not None else "chat"
+        attributes = {
+            telemetry.OPERATION: operation,
+            telemetry.PROVIDER: target.provider,
+            telemetry.REQUEST_MODEL: target.model,
+            telemetry.SERVER_ADDRESS: ticket.candidate.host,
+            telemetry.ATTEMPT_ID: ticket.attempt_id,
+            telemetry.CALL_ID: job.request.call_id,
+        }
+        ticket.sent_at = self._clock.monotonic()
+        with self._bus.telemetry.span(f"{operation} {target.model}", SpanKind.CLIENT, attributes) as span:
+            read, sent = await self._exchange(ticket, key)
+            if span.is_recording():
+                span.set_attributes(_facts(read))
+        return read, sent
+
+    async def _exchange(self, ticket: Ticket, key: bytes) -> tuple[Answer | Failure, bool]:
+        telling = ticket.job.telling
+        if telling is None or ticket.dialect is None:
+            return await self._deliver(ticket, key, None)
+        hearing = Hearing(ticket.dialect, telling, self._clock)
+        try:
+            async with telling.sink.listening():
+                return await self._deliver(ticket, key, hearing)
+        except AskerGoneError:
+            return Failure(Outcome.CANCELLED, detail=GONE), True
+
+    async def _deliver(self, ticket: Ticket, key: bytes, hearing: Hearing | None) -> tuple[Answer | Failure, bool]:
+        delivery = await self._client.exchange(
+            ticket.entry.row.base_url,
+            ticket.http,
+            ticket.adapter.auth(key.decode()),
+            self._limits(ticket),
+            ticket.decode,
+            listener=hearing,
+            using=self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+        )
+        result = delivery.result
+        if not isinstance(result, Streamed):
+            return result, delivery.sent
+        if hearing is None:
+            return Failure(Outcome.BAD_RESPONSE, result.status, "unexpected_stream"), delivery.sent
+        ticket.heard, ticket.first_s = True, hearing.first_s
+        return hearing.end(result), delivery.sent
+
+    def _limits(self, ticket: Ticket) -> Limits:
+        limits = ticket.job.alias.time_limits
+        return Limits(
+            connect_s=limits.connect_s,
+            first_byte_s=limits.last_first_byte_s if ticket.job.is_last else limits.first_byte_s,
+            total_s=ticket.job.deadline - self._clock.monotonic(),
+            silence_s=limits.silence_s,
+            start_by=ticket.began + START_S,
+        )
+
+
+def _facts(read: Answer | Failure) -> dict[str, str | int]:
+    outcome = read.outcome if isinstance(read, Failure) else Outcome.SUCCESS
+    facts = {
+        telemetry.OUTCOME: outcome.value,
+        telemetry.INPUT_TOKENS: read.tokens.input_tokens,
+        telemetry.OUTPUT_TOKENS: read.tokens.output_tokens,
+        telemetry.ERROR_TYPE: None if outcome is Outcome.SUCCESS else outcome.value,
+        telemetry.HTTP_STATUS: read.status if isinstance(read, Failure) else 200,
+        telemetry.RESPONSE_MODEL: read.response_model if isinstance(read, ChatAnswer) else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,45 @@
+"""OpenRouter: https://openrouter.ai/api/v1, which passes a request on to other providers."""
+
+from functools import partial
+
+from services.router.providers.answers import bearer, judge_by
+from services.router.providers.base import Provider, Verification
+from services.router.providers.chat_completions import adapter
+from services.router.providers.chat_failures import fail
+from services.router.providers.chat_host import Host
+from services.router.providers.chat_usage import openrouter_cost
+from services.router.providers.embeddings import embedding
+from shared.messages.vocabulary import Capability
+
+# Not passed: ``models``, ``route``, ``preset`` (they change the target), ``plugins``, ``service_tier``, ``modalities``,
+# ``image_config``, ``cache_control`` (other prices), ``prediction``, ``n``.
+_PASSES = frozenset({
+    "logit_bias", "logprobs", "metadata", "min_p", "prompt_cache_key", "provider", "reasoning", "repetition_penalty",
+    "session_id", "top_a", "top_k", "top_logprobs", "trace", "usage", "user", "verbosity",
+})  # fmt: skip
+_HOST = Host(
+    passes=_PASSES,
+    limit_field="max_completion_tokens",
+    # It tells the usage of a stream unasked today; it did not always.
+    asks_usage=True,
+    # For models whose own provider goes on with an answer.
+    prefill=True,
+    # Its codes are the statuses again, and 403 is three things.
+    sayings={
+        "was flagged": "moderation_blocked",
+        "key limit exceeded": "insufficient_quota",
+        "-models-per-day": "insufficient_quota",
+    },
+    cost=openrouter_cost,
+)
+
+OPENROUTER = Provider(
+    id="openrouter",
+    name="OpenRouter",
+    base_url="https://openrouter.ai/api/v1",
+    # The list of models is public there.
+    verification=Verification("/key", bearer, judge_by(partial(fail, host=_HOST), shows="data")),
+    adapter=adapter(_HOST, embedding=embedding(_HOST, 256)),
+    capabilities=(Capability.CHAT, Capability.EMBEDDING),
+    aggregator=True,
+)
