@@ -26,6 +26,9 @@ from shared.messages.base import Hint
 TIMEOUT_S = 2.0
 AGAIN_S = 5.0
 
+# All that there is, nothing, more than the server says at once (1,024): then a newcomer learns as everybody did.
+_WHOLE = ("204", "404", "413")
+
 H = TypeVar("H", bound=Hint)
 
 
@@ -128,7 +131,7 @@ class Hints(Generic[H]):
         finally:
             with suppress(NatsError):
                 await answers.unsubscribe()
-        if status in ("204", "404"):
+        if status in _WHOLE:
             return kept
         raise NatsError(f"the bucket cannot be read: status {status}")
 

@@ -80,6 +80,10 @@ Content = Annotated[
 ]
 
 
+# Gemini wants its thought signature back with a call, some KB that ride in the call's id.
+LONGEST_CALL_ID = 65_536
+
+
 class CalledFunction(Body):
     """Which function the model wanted, with what."""
 
@@ -90,7 +94,7 @@ class CalledFunction(Body):
 class ToolCallIn(Body):
     """A call of an earlier answer."""
 
-    id: str = Field(min_length=1, max_length=256)
+    id: str = Field(min_length=1, max_length=LONGEST_CALL_ID)
     type: Literal["function"] = "function"
     function: CalledFunction
 
@@ -105,7 +109,7 @@ class MessageIn(Body):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Content | None = None
     tool_calls: tuple[ToolCallIn, ...] = Field(default=(), max_length=128)
-    tool_call_id: str | None = Field(default=None, min_length=1, max_length=256)
+    tool_call_id: str | None = Field(default=None, min_length=1, max_length=LONGEST_CALL_ID)
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "MessageIn":

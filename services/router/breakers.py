@@ -17,7 +17,8 @@ from shared.messages.vocabulary import Outcome
 MOST = 10_000
 # A rest that is prolonged by less than this is not worth telling.
 WORTH_TELLING_S = 1.0
-_NOT_LEARNT = frozenset({Outcome.CANCELLED, Outcome.KEY_REVOKED, Outcome.UNAVAILABLE, Outcome.UNKNOWN})
+# What a provider refuses because of the request itself was answered by a provider that works.
+_WORKS = frozenset({Outcome.SUCCESS, Outcome.INVALID_REQUEST, Outcome.CONTENT_POLICY, Outcome.CONTEXT_LENGTH_EXCEEDED})
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,22 @@ class Breakers:
         status: int | None = None,
         retry_after_s: float | None = None,
         sent: bool = True,
+        detail: str | None = None,
     ) -> None:
         """The attempt has ended; call it once, whatever happens (``CANCELLED`` when nothing was learnt).
 
         ``status``: the provider's, None without an answer. ``sent``: a byte of the request may have reached it.
+        ``detail``: as in ``Failure``.
         """
         waited_s = self._clock.monotonic() - trial.began
         fault = breaker.fault_of(
             trial.target, trial.workspace_id, trial.key_id, outcome,
-            status=status, retry_after_s=retry_after_s, waited_s=waited_s, sent=sent,
+            status=status, retry_after_s=retry_after_s, waited_s=waited_s, sent=sent, detail=detail,
         )  # fmt: skip
-        # What a provider refuses because of the request itself was answered by a provider that works.
-        answered = fault is None and outcome not in _NOT_LEARNT and outcome is not Outcome.TIMEOUT
         for scope in breaker.scopes(*trial.target, trial.workspace_id, trial.key_id):
             if fault is not None and scope == fault.scope:
                 self._failed(fault, trial)
-            elif outcome is Outcome.SUCCESS or (answered and scope in trial.probes):
+            elif outcome is Outcome.SUCCESS or (outcome in _WORKS and scope in trial.probes):
                 self._succeeded(scope, trial.began)
             elif scope in trial.probes:
                 self._keep(scope, breaker.released(self._states.get(scope, CLOSED)))

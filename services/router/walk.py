@@ -144,8 +144,8 @@ class Walk:
         job.prefill = True
         if not continues or view.outcome in _ENDS or len(self.parts) > MOST_CONTINUATIONS:
             return Stop()
-        if not job.is_last:
-            return NextTarget()
+        if not job.is_last or view.outcome is Outcome.TIMEOUT:
+            return NextTarget()  # who fell silent is not asked again
         return self._retries.allowed(job.request.workspace_id, view.provider, RetrySame(0.0))
 
     async def _wait(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,12 +73,15 @@ class Upstream:
 
     ``script`` queues answers for a method and path (the query is not part of it); the last one of ``always`` repeats.
 
+    ``tls``: a context to speak TLS with (``certificates.Authority``).
+
     Attributes:
         leavings: how many clients have closed their connection before their answer was complete.
         body_bytes: how many bytes of bodies the network has taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[Received] = []
         self.connections = 0
         self.leavings = 0
@@ -98,8 +102,8 @@ class Upstream:
 
     @property
     def base_url(self) -> str:
-        """``http://127.0.0.1:port``."""
-        return f"http://{self.host}"
+        """``http://127.0.0.1:port``, or ``https://``."""
+        return f"{'https' if self._tls else 'http'}://{self.host}"
 
     def script(self, method: str, path: str, *answers: Answer) -> None:
         """Give these answers, once each and in order, to requests for ``path``."""
@@ -124,7 +128,11 @@ class Upstream:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve, loop), "127.0.0.1", 0, backlog=2048
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve, loop),
+            "127.0.0.1",
+            0,
+            backlog=2048,
+            ssl=self._tls,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

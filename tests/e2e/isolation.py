@@ -130,7 +130,7 @@ ROUTES: Mapping[str, Route] = {
     "GET /ai-usage/calls": Route(A.READ_USAGE, "query"),
     "GET /ai-usage/export": Route(A.READ_USAGE, "query"),
     "GET /ai-providers": Route(A.READ_CATALOGUE, "nowhere"),
-    "GET /ai-providers/changes": Route(A.WRITE_CATALOGUE, "nowhere"),
+    "GET /ai-provider-changes": Route(A.WRITE_CATALOGUE, "nowhere"),
     "POST /ai-providers": Route(A.WRITE_CATALOGUE, "nowhere", _provider),
     "PUT /ai-providers/{provider_id}": Route(A.WRITE_CATALOGUE, "nowhere", lambda _: {"name": "renamed"}),
     "GET /ai-workspaces": Route(A.WRITE_WORKSPACES, "nowhere"),

@@ -11,7 +11,7 @@ import nkeys
 import pytest
 from nats.aio.client import Client
 
-from shared.messages import ALL, custody
+from shared.messages import ALL, HINTS, custody
 from shared.messages.base import Message, Service
 from shared.permissions import inbox_prefix, permissions_of
 from shared.testing.stack import Stack
@@ -27,6 +27,10 @@ _API = (
     f"CONSUMER.CREATE.{STREAM}.spy.ai.calls.finished.v1", f"CONSUMER.DURABLE.CREATE.{STREAM}.spy",
     f"CONSUMER.INFO.{STREAM}.spy", f"CONSUMER.DELETE.{STREAM}.spy", f"CONSUMER.MSG.NEXT.{STREAM}.spy",
     f"CONSUMER.PAUSE.{STREAM}.spy", "STREAM.CREATE.OTHER", "STREAM.CREATE.KV_spy", "META.LEADER.STEPDOWN",
+    *(f"{verb}.KV_{hint.bucket}" for hint in HINTS for verb in (
+        "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET",
+        "STREAM.MSG.DELETE", "DIRECT.GET", "CONSUMER.CREATE",
+    )),
 )  # fmt: skip
 SUBJECTS = sorted(
     {message.pattern().replace("*", "7") for message in ALL}

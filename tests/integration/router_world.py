@@ -157,7 +157,10 @@ class World:
     """Messages to the vault, by subject."""
 
     async def provider(self, upstream: Upstream, **fields: Any) -> ProviderV1:
-        request = CreateProviderV1(id=f"t-{uuid4().hex[:12]}", base_url=f"{upstream.base_url}/v1", **({"models": ()} | fields))
+        return await self.provider_at(f"{upstream.base_url}/v1", **fields)
+
+    async def provider_at(self, base_url: str, **fields: Any) -> ProviderV1:
+        request = CreateProviderV1(id=f"t-{uuid4().hex[:12]}", base_url=base_url, **({"models": ()} | fields))
         return await self.api.request(request, ProviderV1)
 
     def key(self, workspace_id: int, provider: ProviderV1, **fields: Any) -> KeyV1:

@@ -84,11 +84,12 @@ class Streams:
 
 
 @asynccontextmanager
-async def streams_world(folder: Path) -> AsyncIterator[Streams]:
+async def streams_world(folder: Path, *, answered: bool = True) -> AsyncIterator[Streams]:
     """Everything up; everything down again at the end."""
     with nats_server(folder) as url:
         world = Streams(url, bus(Service.API, url), bus(Service.ROUTER, url))
-        world.router.answer_call(InvokeV1, world.answer)
+        if answered:
+            world.router.answer_call(InvokeV1, world.answer)
         await world.router.start()
         await world.api.start()
         yield world
@@ -99,3 +100,9 @@ async def streams_world(folder: Path) -> AsyncIterator[Streams]:
 async def text_of(answer: Arriving[InvokedV1]) -> str:
     """All text of an answer."""
     return "".join([delta.text async for delta in answer])
+
+
+async def hear(answer: Arriving[InvokedV1], heard: list[str]) -> None:
+    """Add the text of every piece to ``heard``, also of an answer that fails."""
+    async for delta in answer:
+        heard.append(delta.text)

@@ -162,7 +162,7 @@ async def test_without_nats_each_goes_by_its_own_and_afterwards_they_agree_again
     two.fails("meanwhile")
     assert two.rests("meanwhile")
     assert not one.breakers.resting("openai", "meanwhile", 2, "other-key")
-    assert perf_counter() - began < 0.05, "nothing waits for the bus"
+    assert perf_counter() - began < 0.5, "nothing waits for the bus"
     two.attempt("meanwhile", Outcome.INVALID_KEY, 403)
     world.nats.start()
     began = perf_counter()

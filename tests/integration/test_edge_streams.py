@@ -67,9 +67,12 @@ async def answer_of(port: int) -> tuple[int, dict[str, str], bytes]:
 
 
 def _unchunked(body: bytes) -> bytes:
-    size, _, rest = body.partition(b"\r\n")
-    length = int(size, 16)
-    return rest[:length] + _unchunked(rest[length + 2 :]) if length else b""
+    found: list[bytes] = []
+    place = 0
+    while length := int(body[place : (line := body.index(b"\r\n", place))], 16):
+        found.append(body[line + 2 : line + 2 + length])
+        place = line + length + 4
+    return b"".join(found)
 
 
 def events_of(body: bytes) -> Events:
@@ -196,3 +199,16 @@ async def test_a_client_that_stops_reading_stops_the_answer(world: Streams, port
     assert len(sent) < most / 4
     writer.transport.abort()
     assert isinstance(await world.how_it_ended(), AskerGoneError)
+
+
+async def test_how_fast_events_are(world: Streams, port: int) -> None:
+    count = 10_000
+    piece = DeltaV1(tool_calls=(ToolCallDeltaV1(index=0, arguments="word "),))
+    world.script = telling(*[piece] * count)
+    began, used = time.perf_counter(), time.process_time()
+    _, _, body = await answer_of(port)
+    took, used = time.perf_counter() - began, time.process_time() - used
+    print(f"\n{count:,} events, router's side, edge and client in one process:", end=" ")
+    print(f"{count / took:,.0f} a second, {used / count * 1e6:.0f} µs of CPU each")
+    assert body.count(b"event: delta") == count
+    assert await world.how_it_ended() is None

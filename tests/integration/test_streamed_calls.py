@@ -229,3 +229,25 @@ async def test_a_host_that_answers_whole_is_told_whole(chain: Chain) -> None:
     pieces, final = await chain.stream()
     assert isinstance(final, InvokedV1)
     assert [piece.text for piece in pieces] == [final.text] == ["all at once"]
+
+
+async def test_a_revoked_key_cuts_its_streams_and_another_key_goes_on(chain: Chain) -> None:
+    await chain.make()
+    dying = next(key for key in chain.world.vault.keys.values() if key.workspace_id == chain.workspace)
+    never, pieces, cut_ms = asyncio.Event(), [], 0.0
+    chain.first.always("POST", CHAT, stream_answer(*texts(*WORDS[:2]), never))
+    chain.second.always("POST", CHAT, stream_answer(*texts(*WORDS[2:]), chunk("stop"), USAGE, DONE))
+    request = asked(chain.workspace, chain.alias, stream=True)
+    async with chain.world.api.stream(request, InvokedV1, timeout=30) as answer:
+        pieces += [await anext(answer), await anext(answer)]
+        revoked = perf_counter()
+        await chain.world.vault.revoke(dying)
+        await asyncio.wait_for(chain.first.left(1), 5)
+        cut_ms = 1000 * (perf_counter() - revoked)
+        async for piece in answer:
+            pieces.append(piece)
+        final = answer.final
+    print(f"revoked: stream cut after {cut_ms:.0f} ms")
+    assert cut_ms < 250
+    assert text_of(pieces) == "".join(WORDS)
+    assert [attempt.outcome for attempt in final.attempts] == [Outcome.KEY_REVOKED, Outcome.SUCCESS]

@@ -9,20 +9,27 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
-from shared.arriving import RENEW_EVERY, Arriving
+from shared.arriving import RENEW_EVERY
 from shared.bus import Bus
 from shared.deltas import JOINED_AT_MOST
 from shared.errors import Code, OmniError, invalid
-from shared.messages.chat import DeltaV1, ToolCallDeltaV1
+from shared.messages.chat import DeltaV1
 from shared.messages.router import InvokedV1, InvokeV1, StreamCreditV1
 from shared.streams import PART, PARTS, STREAM, WINDOW, AskerGoneError, Sink
 from tests.integration.servers import bus
-from tests.integration.streams_world import Script, Streams, pieces, question, streams_world, text_of, whole
+from tests.integration.streams_world import Script, Streams, hear, pieces, question, streams_world, text_of, whole
 
 
 @pytest.fixture(scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Streams]:
     async with streams_world(tmp_path_factory.mktemp("streams")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def lonely(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Streams]:
+    """An asker, and nobody yet who answers."""
+    async with streams_world(tmp_path_factory.mktemp("lonely"), answered=False) as made:
         yield made
 
 
@@ -56,7 +63,7 @@ async def test_a_problem_comes_after_the_pieces_before_it(world: Streams) -> Non
     heard: list[str] = []
     async with world.ask(script) as answer:
         with pytest.raises(OmniError, match="no more"):
-            await _hear(answer, heard)
+            await hear(answer, heard)
     assert heard == ["0 ", "1 ", "2 "]
     await world.how_it_ended()
 
@@ -208,22 +215,17 @@ async def test_signs_of_life_keep_a_slow_reader_alive(world: Streams, monkeypatc
 
 
 @pytest.mark.parametrize("numbers", [(1, 3), (2,), (1, 1), (1, 2, 2), (3, 2, 1)])
-async def test_parts_out_of_order_are_given_up(world: Streams, numbers: tuple[int, ...]) -> None:
-    assert await _broken(world, numbers, None) == numbers[: _good(numbers)]
+async def test_parts_out_of_order_are_given_up(lonely: Streams, numbers: tuple[int, ...]) -> None:
+    assert await _broken(lonely, numbers, None) == numbers[: _good(numbers)]
 
 
 @pytest.mark.parametrize("told", ["3", "1", "0"])
-async def test_a_lost_last_part_is_noticed(world: Streams, told: str) -> None:
-    assert await _broken(world, (1, 2), told) == (1, 2)
+async def test_a_lost_last_part_is_noticed(lonely: Streams, told: str) -> None:
+    assert await _broken(lonely, (1, 2), told) == (1, 2)
 
 
 def _good(numbers: tuple[int, ...]) -> int:
     return next((place for place, number in enumerate(numbers) if number != place + 1), len(numbers))
-
-
-async def _hear(answer: Arriving[InvokedV1], heard: list[str]) -> None:
-    async for delta in answer:
-        heard.append(delta.text)
 
 
 async def _broken(world: Streams, numbers: tuple[int, ...], told: str | None) -> tuple[int, ...]:
@@ -244,38 +246,14 @@ async def _broken(world: Streams, numbers: tuple[int, ...], told: str | None) ->
             await owner.publish(message.reply, final, headers={PARTS: told})
 
     await owner.subscribe("ai.router.streams.me.v1", cb=credit)
-    await owner.subscribe("ai.invoke.9", cb=answer)
+    await owner.subscribe("ai.invoke.1", cb=answer)
     await owner.flush()
     heard: list[str] = []
-    request = question().model_copy(update={"workspace_id": 9})
-    async with asyncio.timeout(5), world.api.stream(request, InvokedV1, timeout=20) as stream:
+    async with asyncio.timeout(5), world.api.stream(question(), InvokedV1, timeout=20) as stream:
         with pytest.raises(OmniError, match="A part of the answer was lost") as raised:
-            await _hear(stream, heard)
+            await hear(stream, heard)
     assert raised.value.code is Code.UNAVAILABLE
     if told is None:
         assert (await asyncio.wait_for(gone, 5)).gone
     await owner.close()
     return tuple(map(int, heard))
-
-
-@pytest.mark.parametrize("joins", [True, False], ids=["text", "tool calls"])
-async def test_how_fast_parts_are(world: Streams, *, joins: bool) -> None:
-    count = 20_000
-    piece = DeltaV1(text="word ") if joins else DeltaV1(tool_calls=(ToolCallDeltaV1(index=0, arguments="word "),))
-
-    async def script(request: InvokeV1, sink: Sink | None) -> InvokedV1:
-        assert sink is not None
-        for _ in range(count):
-            await sink.send(piece)
-        return whole(request)
-
-    began, used = time.perf_counter(), time.process_time()
-    async with world.ask(script) as answer:
-        heard = sum([1 async for _ in answer])
-    took, used = time.perf_counter() - began, time.process_time() - used
-    assert await world.how_it_ended() is None
-    print(f"\n{count:,} pieces in {heard:,} parts, both sides in one process:", end=" ")
-    print(
-        f"{heard / took:,.0f} parts and {count / took:,.0f} pieces a second, {used / heard * 1e6:.0f} µs of CPU a part"
-    )
-    assert heard < count / 4 if joins else heard == count

@@ -172,7 +172,7 @@ def test_efforts_of_zhipu(model: str, effort: str, expected: dict[str, Any]) -> 
 
 
 def test_own_fields_are_sent_on_and_others_are_not() -> None:
-    passing = {
+    passing: dict[str, dict[str, Any]] = {
         "openai": {"store": False}, "openrouter": {"provider": {"sort": "price"}}, "mistral": {"safe_prompt": True},
         "groq": {"reasoning_format": "parsed"}, "zhipu": {"thinking": {"type": "enabled"}}, "compatible": {"top_k": 5},
     }  # fmt: skip

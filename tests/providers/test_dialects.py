@@ -14,7 +14,11 @@ from tests.providers.dialects import SYSTEM, USER, answer, request, sent
 
 ADAPTERS = {
     "compatible": OPENAI_COMPATIBLE,
-    **{name: provider.adapter for name, provider in PROVIDERS.items() if provider.adapter},
+    **{
+        name: adapter
+        for name in ("openai", "mistral", "groq", "zhipu", "openrouter")
+        if (adapter := PROVIDERS[name].adapter)
+    },
 }
 
 
@@ -58,8 +62,21 @@ UNUSABLE: list[tuple[str, Any, Outcome, str]] = [
     ("openai", _chat("Hi", "tool_calls"), Outcome.BAD_RESPONSE, "unfinished"),
     ("openai", _chat("Hi", "content_filter"), Outcome.CONTENT_POLICY, "content_filter"),
     ("openai", _chat(None, refusal="No."), Outcome.CONTENT_POLICY, "refusal"),
-    ("compatible", _chat("Hi", "network_error"), Outcome.BAD_RESPONSE, "unfinished"),
-    ("compatible", {"error": {"message": "oops", "code": 502}}, Outcome.BAD_RESPONSE, "http_200"),
+    ("openai", _chat(None, "tool_calls", tool_calls=[{"id": "a"}]), Outcome.BAD_RESPONSE, "bad_tool_call"),
+    ("openai", _chat(None, "tool_calls", tool_calls=[{"function": {"name": "f", "arguments": "\ud83d"}}]),
+     Outcome.BAD_RESPONSE, "not_unicode"),
+    ("openai", _chat("\ud83d"), Outcome.BAD_RESPONSE, "not_unicode"),
+    ("compatible", _chat("Hi", "network_error"), Outcome.PROVIDER_ERROR, "network_error"),
+    ("mistral", _chat("Hi", "error"), Outcome.PROVIDER_ERROR, "error_in_answer"),
+    ("mistral", _chat([{"type": "thinking", "thinking": []}]), Outcome.BAD_RESPONSE, "no_text"),
+    ("zhipu", _chat("Hi", "sensitive"), Outcome.CONTENT_POLICY, "sensitive"),
+    ("zhipu", _chat("Hi", "model_context_window_exceeded"), Outcome.CONTEXT_LENGTH_EXCEEDED,
+     "model_context_window_exceeded"),
+    ("zhipu", {"error": {"code": "1305", "message": "m"}}, Outcome.PROVIDER_ERROR, "server_error"),
+    ("groq", _chat("Hi", None), Outcome.BAD_RESPONSE, "unfinished"),
+    ("openrouter", {"error": {"code": 502}, "choices": [{"message": {"content": "H"}}]},
+     Outcome.PROVIDER_ERROR, "http_502"),
+    ("compatible", {"error": {"message": "oops"}}, Outcome.PROVIDER_ERROR, "error_in_answer"),
     ("compatible", {"error": {"code": "insufficient_quota"}}, Outcome.QUOTA_EXHAUSTED, "insufficient_quota"),
     ("compatible", _chat([{"type": "text", "text": 1}]), Outcome.BAD_RESPONSE, "no_text"),
 ]  # fmt: skip
@@ -86,7 +103,10 @@ def test_whatever_is_no_json_object_is_a_bad_response(name: str, body: bytes) ->
     ("name", "payload", "text"),
     [
         ("openai", _chat(""), ""),
+        ("openai", _chat(None, "length"), ""),
         ("compatible", _chat([{"type": "thinking"}, {"type": "text", "text": "Hi"}]), "Hi"),
+        ("mistral", _chat([{"type": "thinking"}, {"type": "text", "text": "Hi"}], "model_length"), "Hi"),
+        ("zhipu", _chat("Hi", reasoning_content="Hm"), "Hi"),
     ],
 )
 def test_texts(name: str, payload: Any, text: str) -> None:
@@ -128,6 +148,59 @@ ERRORS: list[tuple[str, HttpAnswer, Outcome, str, float | None]] = [
      None),
     ("openai", answer({"error": "words"}, 402), Outcome.QUOTA_EXHAUSTED, "http_402", None),
     ("openai", answer({"error": []}, 403), Outcome.INVALID_KEY, "http_403", None),
+    ("openai", answer({"error": {"message": "This model's maximum context length is 8 tokens."}}, 400),
+     Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded", None),
+    ("compatible", answer({"error": {"code": 400, "type": "exceed_context_size_error"}}, 400),
+     Outcome.CONTEXT_LENGTH_EXCEEDED, "exceed_context_size_error", None),
+    ("compatible", answer({"error": {"type": "exceeded_current_quota_error"}}, 429, retry_after="1"),
+     Outcome.QUOTA_EXHAUSTED, "exceeded_current_quota_error", 1.0),
+    ("compatible", answer({"error": "busy", "retry_after": 7}, 503), Outcome.PROVIDER_ERROR, "http_503", 7.0),
+    ("compatible", answer({"error": {"message": "m", "retry_after": "2.5"}}, 429),
+     Outcome.RATE_LIMITED, "http_429", 2.5),
+    ("compatible", answer({"retry_after": True}, 429), Outcome.RATE_LIMITED, "http_429", None),
+    ("compatible", answer({"retry_after": 7}, 429, retry_after="3"), Outcome.RATE_LIMITED, "http_429", 3.0),
+    ("mistral", answer({"object": "error", "message": "Rate limit exceeded", "type": "rate_limited", "code": "1300"},
+     429), Outcome.RATE_LIMITED, "rate_limited", None),
+    ("mistral", answer({"message": "Service tier capacity exceeded for this model.", "type": "invalid_request_error"},
+     429), Outcome.PROVIDER_ERROR, "service_tier_capacity_exceeded", None),
+    ("mistral", answer({"message": "Prompt contains 9 tokens, too large for model with 8 maximum context length",
+     "type": "invalid_request_error"}, 400), Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded", None),
+    ("mistral", answer({"message": "Invalid model: x", "type": "invalid_model", "code": "1500"}, 400),
+     Outcome.INVALID_REQUEST, "unknown_model", None),
+    ("mistral", answer({"detail": [{"loc": ["body"], "msg": "m"}]}, 422), Outcome.INVALID_REQUEST, "http_422", None),
+    ("groq", answer({"error": {"type": "tokens", "code": "rate_limit_exceeded", "message": "Rate limit reached"}}, 429,
+     retry_after="50"), Outcome.RATE_LIMITED, "rate_limit_exceeded", 50.0),
+    ("groq", answer({"error": {"type": "tokens", "code": "rate_limit_exceeded",
+     "message": "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000"}}, 413),
+     Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded", None),
+    ("groq", answer({"error": {"code": "tool_use_failed", "type": "invalid_request_error"}}, 400), Outcome.BAD_RESPONSE,
+     "tool_use_failed", None),
+    ("groq", answer({"error": {"code": "blocked_api_access"}}, 400),
+     Outcome.QUOTA_EXHAUSTED, "blocked_api_access", None),
+    ("groq", answer(b"", 498), Outcome.PROVIDER_ERROR, "http_498", None),
+    ("zhipu", answer({"error": {"code": "1302"}}, 429), Outcome.RATE_LIMITED, "rate_limit_exceeded", None),
+    ("zhipu", answer({"error": {"code": "1113"}}, 429), Outcome.QUOTA_EXHAUSTED, "insufficient_quota", None),
+    ("zhipu", answer({"error": {"code": 1113}}, 429), Outcome.QUOTA_EXHAUSTED, "insufficient_quota", None),
+    ("zhipu", answer({"error": {"code": "1305"}}, 429), Outcome.PROVIDER_ERROR, "server_error", None),
+    ("zhipu", answer({"error": {"code": "1261"}}, 400),
+     Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded", None),
+    ("zhipu", answer({"error": {"code": "1301"}}, 400), Outcome.CONTENT_POLICY, "content_filter", None),
+    ("zhipu", answer({"error": {"code": "1002"}}, 401), Outcome.INVALID_KEY, "invalid_api_key", None),
+    ("zhipu", answer({"error": {"code": "1211"}}, 400), Outcome.INVALID_REQUEST, "unknown_model", None),
+    ("openrouter", answer({"error": {"code": 402, "message": "Insufficient credits"}}, 402), Outcome.QUOTA_EXHAUSTED,
+     "http_402", None),
+    ("openrouter", answer({"error": {"code": 403, "message": "m requires moderation. Your input was flagged for x"}},
+     403),
+     Outcome.CONTENT_POLICY, "moderation_blocked", None),
+    ("openrouter", answer({"error": {"code": 403, "message": "Key limit exceeded (total limit)."}}, 403),
+     Outcome.QUOTA_EXHAUSTED, "insufficient_quota", None),
+    ("openrouter", answer({"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day"}}, 429),
+     Outcome.QUOTA_EXHAUSTED, "insufficient_quota", None),
+    ("openrouter", answer({"error": {"code": 429, "message": "Provider returned error"}}, 429), Outcome.RATE_LIMITED,
+     "http_429", None),
+    ("openrouter", answer({"error": {"code": 524}}, 524), Outcome.TIMEOUT, "http_524", None),
+    ("openrouter", answer({"error": {"code": 529}}, 529), Outcome.PROVIDER_ERROR, "http_529", None),
+    ("openrouter", answer({"error": {"code": 429, "message": "m"}}), Outcome.RATE_LIMITED, "http_429", None),
 ]  # fmt: skip
 
 
@@ -155,6 +228,8 @@ def test_errors(name: str, given: HttpAnswer, outcome: Outcome, detail: str, wai
 )
 def test_verdicts(name: str, status: int, payload: Any, verdict: tuple[KeyStatus, str | None]) -> None:
     given = {"data": [], "models": []} if status == 200 else payload
+    if name == "zhipu" and status in {200, 302}:
+        verdict = (KeyStatus.UNVERIFIED, "not_verifiable")
     assert verification_of(name).judge(answer(given, status)) == verdict
 
 
@@ -174,5 +249,5 @@ def test_every_adapter_is_complete() -> None:
         assert any("canary" in value for value in adapter.auth("canary").values()), name
         assert adapter.chat.options <= set(ChatOptionsV1.model_fields)
         assert "max_tokens" in adapter.chat.options
-    assert adapter_of("mistral") is None
+    assert adapter_of("stability") is None
     assert adapter_of("acme") is OPENAI_COMPATIBLE

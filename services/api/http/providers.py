@@ -1,4 +1,4 @@
-"""``/ai-providers``: the catalogue. Everyone reads it, the platform admin changes it."""
+"""``/ai-providers``: the catalogue. Everyone reads it, the platform admin changes it (``/ai-provider-changes``)."""
 
 from typing import Annotated, Any
 
@@ -11,10 +11,10 @@ from services.api.service import SYNONYMS
 from shared.messages.catalogue import CreateProviderV1, ListProvidersV1, ProvidersV1, ProviderV1, UpdateProviderV1
 from shared.messages.catalogue_audit import CatalogueChangesV1, ListCatalogueChangesV1
 
-routes = APIRouter(prefix="/ai-providers", tags=["providers"])
+routes = APIRouter(tags=["providers"])
 
 
-@routes.get("")
+@routes.get("/ai-providers")
 async def list_providers(caller: Caller, edge: TheEdge) -> dict[str, Any]:
     """Every provider with its models and prices (USD per million tokens; null: unknown, see ``price_version``)."""
     caller.may(Action.READ_CATALOGUE)
@@ -25,7 +25,7 @@ async def list_providers(caller: Caller, edge: TheEdge) -> dict[str, Any]:
     }
 
 
-@routes.get("/changes")
+@routes.get("/ai-provider-changes")
 async def catalogue_changes(caller: Caller, edge: TheEdge, asked: Annotated[ChangesQuery, Query()]) -> dict[str, Any]:
     """What was changed of the catalogue, by whom and when, newest first. Platform admin only."""
     caller.may(Action.WRITE_CATALOGUE)
@@ -33,7 +33,7 @@ async def catalogue_changes(caller: Caller, edge: TheEdge, asked: Annotated[Chan
     return (await edge.bus.request(request, CatalogueChangesV1)).model_dump(mode="json")
 
 
-@routes.post("", status_code=201)
+@routes.post("/ai-providers", status_code=201)
 async def add_provider(caller: Caller, actor: Actor, edge: TheEdge, body: ProviderIn) -> dict[str, Any]:
     """Add an OpenAI-compatible host."""
     caller.may(Action.WRITE_CATALOGUE)
@@ -50,7 +50,7 @@ async def add_provider(caller: Caller, actor: Actor, edge: TheEdge, body: Provid
     return (await edge.bus.request(request, ProviderV1)).model_dump(mode="json")
 
 
-@routes.put("/{provider_id}")
+@routes.put("/ai-providers/{provider_id}")
 async def change_provider(
     caller: Caller, actor: Actor, edge: TheEdge, provider_id: str, body: ProviderChange
 ) -> dict[str, Any]:

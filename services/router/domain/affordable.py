@@ -17,9 +17,13 @@ def refused(
     """
     key = next((one for one in budgets if one.scope == "key" and one.key_id == key_id), None)
     workspace = next((one for one in budgets if one.scope == "workspace"), None)
+    # A key's budget that is not there cannot say yes. A workspace gets its own, without caps, when it first reserves.
+    if key is None:
+        return Outcome.MISSING_KEY, "key_revoked"
     for budget in (key, workspace):
-        # A budget that is not there cannot say yes.
-        if budget is None or budget.blocked:
+        if budget is None:
+            continue
+        if budget.blocked:
             return Outcome.MISSING_KEY, "key_revoked"
         if usd_micros is None and budget.caps.usd_micros is not None:
             return Outcome.BUDGET_EXCEEDED, "model_without_price"

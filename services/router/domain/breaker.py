@@ -25,6 +25,8 @@ INVALID_KEY_S = 30.0
 # A caller may set shorter limits than these, and what it then does not wait for says nothing of the provider.
 PATIENT_S = 10.0
 PATIENT_CONNECT_S = 2.5
+_OWN_LIMITS = frozenset({"total_timeout", "not_started_in_time"})
+"""Silences that are the call's own: it ran out of time, or began too late."""
 _SLOT_S = 5.0
 
 
@@ -171,6 +173,7 @@ def fault_of(
     retry_after_s: float | None,
     waited_s: float,
     sent: bool,
+    detail: str | None = None,
 ) -> Fault | None:
     """What an attempt's end says, and against whom; None: nothing, or nothing but what its own request has caused.
 
@@ -189,8 +192,10 @@ def fault_of(
         return Fault(key._replace(model=target.model) if status == 403 else key, outcome, INVALID_KEY_S)
     if outcome in (Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE):
         return Fault(target, outcome)
+    if outcome is not Outcome.TIMEOUT or detail in _OWN_LIMITS:
+        return None
     patient = status is not None or waited_s >= (PATIENT_S if sent else PATIENT_CONNECT_S)
-    return Fault(target, outcome) if outcome is Outcome.TIMEOUT and patient else None
+    return Fault(target, outcome) if patient else None
 
 
 def _failed_again(state: State, fault: Fault, began: float, now: float, *, probe: bool) -> State:

@@ -1,8 +1,9 @@
 """Prices genai-prices has not, each with its source; read 2026-11-23.
 
 Replicate prices its own hosting and passes on makers' prices: replicate.com/pricing, as LiteLLM's
-model_prices_and_context_window.json (MIT) has it. Zhipu: bigmodel.cn/pricing, in yuan there, at the rate genai-prices
-itself uses for Zhipu (0.138 USD). The rest: the same LiteLLM file, figures of the makers' price pages.
+model_prices_and_context_window.json (MIT) has it; only models whose limit of output our adapter knows how to set are
+here, since without one no bound would hold. Zhipu: bigmodel.cn/pricing, in yuan there, at the rate genai-prices itself
+uses for Zhipu (0.138 USD). The rest: the same LiteLLM file, figures of the makers' price pages.
 """
 
 from collections.abc import Mapping
@@ -17,38 +18,25 @@ BIGMODEL = "docs.bigmodel.cn/cn/guide/models/embedding: 0.5 CNY per million toke
 MAKER = "the maker's price, passed on (openrouter.ai/docs/faq); every answer tells its cost besides"
 _NO_OUTPUT = None
 
-# provider, model: USD per million tokens in, out, from cache (None: as other input), and where it stands.
-TABLE: Mapping[tuple[str, str], tuple[str, str | None, str | None, str]] = {
-    ("zhipu", "embedding-2"): ("0.069", _NO_OUTPUT, None, BIGMODEL),
-    ("zhipu", "embedding-3"): ("0.069", _NO_OUTPUT, None, BIGMODEL),
-    ("zhipu", "glm-4.5"): ("0.6", "2.2", None, LITELLM),
-    ("zhipu", "glm-4.5v"): ("0.6", "1.8", None, LITELLM),
-    ("zhipu", "glm-4.6"): ("0.6", "2.2", None, LITELLM),
-    ("zhipu", "glm-5v-turbo"): ("1.2", "4", None, LITELLM),
-    ("openrouter", "openai/text-embedding-3-small"): ("0.02", _NO_OUTPUT, None, MAKER),
-    ("openrouter", "openai/text-embedding-3-large"): ("0.13", _NO_OUTPUT, None, MAKER),
-    ("replicate", "meta/llama-2-70b-chat"): ("0.65", "2.75", None, LITELLM),
-    ("replicate", "meta/meta-llama-3-8b-instruct"): ("0.05", "0.25", None, LITELLM),
-    ("replicate", "meta/meta-llama-3-70b-instruct"): ("0.65", "2.75", None, LITELLM),
-    ("replicate", "openai/gpt-4o"): ("2.5", "10", None, LITELLM),
-    ("replicate", "openai/gpt-4o-mini"): ("0.15", "0.6", None, LITELLM),
-    ("replicate", "openai/gpt-4.1"): ("2", "8", None, LITELLM),
-    ("replicate", "openai/gpt-4.1-mini"): ("0.4", "1.6", None, LITELLM),
-    ("replicate", "openai/gpt-4.1-nano"): ("0.1", "0.4", None, LITELLM),
-    ("replicate", "openai/gpt-5"): ("1.25", "10", None, LITELLM),
-    ("replicate", "openai/gpt-5-mini"): ("0.25", "2", None, LITELLM),
-    ("replicate", "openai/gpt-5-nano"): ("0.05", "0.4", None, LITELLM),
-    ("replicate", "openai/o4-mini"): ("1", "4", None, LITELLM),
-    ("replicate", "openai/gpt-oss-20b"): ("0.09", "0.36", None, LITELLM),
-    ("replicate", "openai/gpt-oss-120b"): ("0.18", "0.72", None, LITELLM),
-    ("replicate", "anthropic/claude-4-sonnet"): ("3", "15", None, LITELLM),
-    ("replicate", "anthropic/claude-4.5-haiku"): ("1", "5", None, LITELLM),
-    ("replicate", "anthropic/claude-4.5-sonnet"): ("3", "15", None, LITELLM),
-    ("replicate", "google/gemini-2.5-flash"): ("0.3", "2.5", None, LITELLM),
-    ("replicate", "google/gemini-3-pro"): ("2", "12", None, LITELLM),
-    ("replicate", "deepseek-ai/deepseek-v3"): ("1.45", "1.45", None, LITELLM),
-    ("replicate", "deepseek-ai/deepseek-v3.1"): ("0.672", "2.016", None, LITELLM),
-    ("replicate", "ibm-granite/granite-3.3-8b-instruct"): ("0.03", "0.25", None, LITELLM),
+# provider, model: USD per million tokens in and out (None: it makes none), and where it stands.
+TABLE: Mapping[tuple[str, str], tuple[str, str | None, str]] = {
+    ("zhipu", "embedding-2"): ("0.069", _NO_OUTPUT, BIGMODEL),
+    ("zhipu", "embedding-3"): ("0.069", _NO_OUTPUT, BIGMODEL),
+    ("zhipu", "glm-4.5"): ("0.6", "2.2", LITELLM),
+    ("zhipu", "glm-4.5v"): ("0.6", "1.8", LITELLM),
+    ("zhipu", "glm-4.6"): ("0.6", "2.2", LITELLM),
+    ("zhipu", "glm-5v-turbo"): ("1.2", "4", LITELLM),
+    ("openrouter", "openai/text-embedding-3-small"): ("0.02", _NO_OUTPUT, MAKER),
+    ("openrouter", "openai/text-embedding-3-large"): ("0.13", _NO_OUTPUT, MAKER),
+    ("replicate", "meta/llama-2-70b-chat"): ("0.65", "2.75", LITELLM),
+    ("replicate", "meta/meta-llama-3-8b-instruct"): ("0.05", "0.25", LITELLM),
+    ("replicate", "meta/meta-llama-3-70b-instruct"): ("0.65", "2.75", LITELLM),
+    ("replicate", "anthropic/claude-4-sonnet"): ("3", "15", LITELLM),
+    ("replicate", "anthropic/claude-4.5-haiku"): ("1", "5", LITELLM),
+    ("replicate", "anthropic/claude-4.5-sonnet"): ("3", "15", LITELLM),
+    ("replicate", "deepseek-ai/deepseek-v3"): ("1.45", "1.45", LITELLM),
+    ("replicate", "deepseek-ai/deepseek-v3.1"): ("0.672", "2.016", LITELLM),
+    ("replicate", "ibm-granite/granite-3.3-8b-instruct"): ("0.03", "0.25", LITELLM),
 }
 
 
@@ -57,10 +45,9 @@ def own_price(provider_id: str, model_id: str) -> Price | None:
     row = TABLE.get((provider_id, model_id))
     if row is None:
         return None
-    paid, answered, cached, _ = row
+    paid, answered, _ = row
     return Price(
         Rate(Decimal(paid)),
         None if answered is None else Rate(Decimal(answered)),
-        None if cached is None else Rate(Decimal(cached)),
         version=OWN,
     )

@@ -123,6 +123,8 @@ class Assembly:
         if finish is None:
             detail = "unfinished" if clean or self._done else CUT
             return Failure(Outcome.BAD_RESPONSE, 200, detail, provider_request_id=id_)
+        if not all(call.name for call in self._calls.values()):
+            return Failure(Outcome.BAD_RESPONSE, 200, "bad_tool_call", tokens=self._tokens, provider_request_id=id_)
         calls = tuple(
             ToolCallV1(id=call.id, name=call.name, arguments="".join(call.arguments)) for call in self._calls.values()
         )

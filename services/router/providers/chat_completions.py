@@ -88,7 +88,7 @@ def _calls(body: dict[str, Any], told: object) -> tuple[ToolCallV1, ...] | None:
     calls = []
     for position, call in enumerate(told if isinstance(told, list) else ()):
         name, arguments = text_at(call, "function", "name"), at(call, "function", "arguments")
-        text = arguments if isinstance(arguments, str) else arguments_text(arguments or {})
+        text = (arguments or "{}") if isinstance(arguments, str) else arguments_text(arguments or {})
         if name is None:
             return None
         calls.append(ToolCallV1(id=text_at(call, "id") or made_up(body, position), name=name, arguments=text))

@@ -33,7 +33,7 @@ def events(event: ServerEvent, host: Host) -> tuple[Event, ...]:
 def _said(event: ServerEvent, body: dict[str, Any], host: Host) -> Iterator[Event]:
     yield Named(text_at(body, "model"), fit_id(at(body, "id")))
     tokens = tokens_in(body)
-    if tokens != UNTOLD:
+    if tokens is not UNTOLD:
         yield Told(tokens, host.cost(event.data) if host.cost else None)
     choice = at(body, "choices", 0)
     yield from _pieces(at(choice, "delta"))

@@ -4,7 +4,7 @@ import json
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from services.router.providers.base import at, count_at
+from services.router.providers.base import UNTOLD, at, count_at
 from shared.messages.router import TokensV1
 
 _MOST_USD = 1_000_000
@@ -13,6 +13,8 @@ _MOST_USD = 1_000_000
 def tokens_in(body: dict[str, Any]) -> TokensV1:
     """Usage of the answer; what it does not tell is None. Groq's streams once told it in a place of their own."""
     usage = at(body, "usage") or at(body, "x_groq", "usage")
+    if not isinstance(usage, dict):
+        return UNTOLD
     return TokensV1(
         input_tokens=count_at(usage, "prompt_tokens"),
         output_tokens=count_at(usage, "completion_tokens"),

@@ -34,7 +34,8 @@ def embedding(host: Host, most_inputs: int, *, dimensions: str = "dimensions", p
 
     Args:
         host: its errors and its figure of the cost.
-        most_inputs: texts it takes in one request.
+        most_inputs: texts in one request: at most what it takes, and so many vectors of 3,072 numbers that the answer
+            stays below 4 MiB, beyond which no answer is read.
         dimensions: what it calls their number.
         packed: it is asked for base64, a third of the bytes of floats as text. Either is understood.
     """
@@ -63,7 +64,7 @@ def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> EmbedAnswer | 
     rows = at(body, "data")
     if not isinstance(rows, list) or not rows:
         return bad_response(answer, "no_vectors", tokens)
-    by_index = {position if (index := at(row, "index")) is None else index: row for position, row in enumerate(rows)}
+    by_index = {_place(row, position): row for position, row in enumerate(rows)}
     if set(by_index) != set(range(len(rows))):
         return bad_response(answer, "vectors_missing", tokens)
     vectors = [_vector(at(by_index[position], "embedding")) for position in range(len(rows))]
@@ -77,6 +78,11 @@ def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> EmbedAnswer | 
         provider_request_id=request_id(answer, at(body, "id")),
         provider_cost_usd_micros=host.cost(answer.body) if host.cost else None,
     )
+
+
+def _place(row: object, position: int) -> int:
+    index = at(row, "index")
+    return position if index is None else index if type(index) is int else -1
 
 
 def _vector(told: object) -> bytes | None:

@@ -16,6 +16,8 @@ from shared.messages.vocabulary import Outcome
 _FINISH: Mapping[str, str] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _BLOCKED = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
 _BAD_CALL = "bad_tool_call"
+LONGEST_SIGNATURE = 65_000
+"""Characters; a call's id may have little more when it comes back to the edge."""
 
 
 def read(answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | Failure:
@@ -59,7 +61,7 @@ def _call(body: dict[str, Any], index: int, part: object) -> ToolCallV1 | None:
     name, arguments = text_at(part, "functionCall", "name"), at(part, "functionCall", "args")
     if name is None or not isinstance(arguments, dict | None):
         return None
-    signature = text_at(part, "thoughtSignature", longest=100_000)
+    signature = text_at(part, "thoughtSignature", longest=LONGEST_SIGNATURE)
     id_ = text_at(part, "functionCall", "id") or made_up(body, index)
     return ToolCallV1(id=signed(id_, signature), name=name, arguments=arguments_text(arguments or {}))
 

@@ -66,7 +66,7 @@ MISTRAL = Provider(
     name="Mistral",
     base_url="https://api.mistral.ai/v1",
     verification=Verification("/models", bearer, judge_by(partial(fail, host=_HOST), shows="data")),
-    adapter=adapter(_HOST, embedding=embedding(_HOST, 128, dimensions="output_dimension")),
+    adapter=adapter(_HOST, embedding=embedding(_HOST, 64, dimensions="output_dimension")),
     capabilities=(Capability.CHAT, Capability.EMBEDDING),
     planned_capabilities=(Capability.SPEECH_TO_TEXT, Capability.TEXT_TO_SPEECH),
 )

@@ -27,8 +27,7 @@ OPENAI = Provider(
     name="OpenAI",
     base_url="https://api.openai.com/v1",
     verification=Verification("/models", bearer, judge_by(fail, shows="data")),
-    # It takes 2,048 texts at once; their vectors would not fit through the message bus.
-    adapter=adapter(_HOST, completion=completions.dialect(_HOST), embedding=embedding(_HOST, 256, packed=True)),
+    adapter=adapter(_HOST, completion=completions.dialect(_HOST), embedding=embedding(_HOST, 128, packed=True)),
     capabilities=(Capability.CHAT, Capability.COMPLETION, Capability.EMBEDDING),
     planned_capabilities=(
         Capability.IMAGE_GENERATION,

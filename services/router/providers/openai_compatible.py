@@ -26,4 +26,4 @@ _HOST = Host(
 )
 MODELS = Verification("/models", bearer, judge_by(fail, undecided=_UNDECIDED))
 # Not asked for base64: a copy that does not know it may refuse the request.
-OPENAI_COMPATIBLE = adapter(_HOST, completion=completions.dialect(_HOST), embedding=embedding(_HOST, 64))
+OPENAI_COMPATIBLE = adapter(_HOST, completion=completions.dialect(_HOST), embedding=embedding(_HOST, 32))

@@ -39,7 +39,7 @@ OPENROUTER = Provider(
     base_url="https://openrouter.ai/api/v1",
     # The list of models is public there.
     verification=Verification("/key", bearer, judge_by(partial(fail, host=_HOST), shows="data")),
-    adapter=adapter(_HOST, embedding=embedding(_HOST, 256)),
+    adapter=adapter(_HOST, embedding=embedding(_HOST, 64, packed=True)),
     capabilities=(Capability.CHAT, Capability.EMBEDDING),
     aggregator=True,
 )

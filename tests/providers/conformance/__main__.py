@@ -49,7 +49,8 @@ def report(items: list[Item], outcomes: list[Outcome]) -> int:
     """Say what was done, and what differs. 0 when nothing does."""
     later = Counter((item.provider, item.kind) for item in items if not item.in_scope)
     for (provider, kind), count in sorted(later.items()):
-        print(f"  later: {count} × {provider if provider != 'another provider' else ''} {kind}".replace("×  ", "× "))
+        who = "" if provider == "another provider" else f"{provider} "
+        print(f"  later: {count} of {who}{kind}")
     for outcome in outcomes:
         if outcome.refused is not None:
             print(f"  refused by name: {outcome.item.name}: {outcome.refused}")
@@ -70,13 +71,12 @@ def numbers(items: list[Item], outcomes: list[Outcome]) -> list[str]:
     later = sum(not item.in_scope for item in items)
     compared = sum(outcome.request_compared for outcome in outcomes)
     refused = sum(outcome.refused is not None for outcome in outcomes)
+    by_hand = sum(outcome.by_hand for outcome in outcomes)
     streams = [outcome for outcome in outcomes if outcome.splits]
     return [
         *(f"  {provider}: {good[provider]} of {count}" for provider, count in sorted(total.items())),
-        f"  requests equal field for field: {compared}; refused by name: {refused}; "
-        f"answers without a request: {len(outcomes) - compared - refused}",
-        f"  answers as expected by hand: {sum(outcome.by_hand for outcome in outcomes)} of {len(outcomes)}; "
-        f"all by the reference reader",
+        f"  requests equal field for field: {compared}; refused by name: {refused}; none: {total.total() - compared - refused}",
+        f"  answers compared with a note by hand: {by_hand}; with the reference reader: {total.total()}",
         f"  streams: {len(streams)}, cut in {sum(outcome.splits for outcome in streams)} ways",
         f"  later capabilities and other providers: {later}",
     ]

@@ -1,42 +1,21 @@
-"""The one table of exceptions: what may differ between a recorded request and ours, because it means the same."""
+"""The one table of exceptions (``EXCEPTIONS.md``): what may differ between a recorded request and ours."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from tests.providers.conformance.said import INJECTED
 
-TABLE = """\
-| recorded                                             | ours                                                            |
-|------------------------------------------------------|-----------------------------------------------------------------|
-| no limit of generated tokens                         | one is always set                                               |
-| ``max_tokens`` (chat dialect), ``max_new_tokens`` (Replicate) | the name this adapter uses for the same limit          |
-| a field that is null, ``stream: false``, ``n: 1``    | left out, which means the same                                  |
-| a stream without ``stream_options``                  | ``include_usage`` is asked for: the call must be accounted      |
-| role ``developer``                                   | ``system``, which OpenAI reads as ``developer``                 |
-| a content that is one text, as a list or as a string | the other form of the same                                      |
-| an assistant's content null, empty or left out       | any of the three, beside tool calls                             |
-| ``prefix: false``, ``tool_calls: []`` in a message   | left out, which means the same                                  |
-| ``stop`` or ``input`` as one string                  | a list of one                                                   |
-| ``encoding_format`` of an embedding                  | base64 or floats, as the adapter likes: the numbers are the same |
-| Anthropic ``?beta=true``                             | no query                                                        |
-| Anthropic ``is_error: false``                        | left out, which means the same                                  |
-| Gemini names in snake case                           | camel case, which Google documents                              |
-| Gemini ``responseModalities: ["TEXT"]``              | left out, which means the same                                  |
-| Gemini ``systemInstruction.role``                    | left out; it is ignored there                                   |
-| Gemini ``parameters``, ``responseSchema``            | the field for JSON schemas, when its types are in lower case    |
-| Gemini 3 call of a tool without a signature          | Google's own mark in its place, without which it is refused     |
-| Replicate ``prefer``, no ``cancel-after``            | how long to wait and to live is ours to choose                  |
-| a host of another region (api.z.ai)                  | the base URL in the catalogue; the path below it is the same    |
-
-Headers that are compared: content-type, anthropic-version, and the name of the one that carries the key.
-A request that uses what our contract has no words for is refused by name, never sent without it."""
-
+TABLE = (Path(__file__).parent / "EXCEPTIONS.md").read_text()
+_TAKEN = {"mistral": re.compile(r"[A-Za-z0-9]{9}")}
+_TAKEN_BY_ALL = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_OF_RESULTS = ("tool_call_id", "tool_use_id")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def chat(body: dict[str, Any]) -> dict[str, Any]:
     """A body in OpenAI's dialect with the exceptions ironed out."""
-    same = {"stream": False, "n": 1, "echo": False, "best_of": 1}
+    same = {"stream": False, "n": 1, "echo": False, "best_of": 1, "tools": []}
     result = {key: value for key, value in body.items() if value is not None and same.get(key, ...) != value}
     limits = [result.pop(name) for name in _LIMITS if name in result]
     result["limit"] = limits[0] if limits else INJECTED
@@ -67,20 +46,30 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(content: Any) -> Any:
-    is_one_text = isinstance(content, list) and len(content) == 1 and set(content[0]) == {"type", "text"}
-    return content[0]["text"] if is_one_text else content
+    only_text = isinstance(content, list) and all(set(part) == {"type", "text"} for part in content)
+    return "".join(part["text"] for part in content) if only_text else content
 
 
 def anthropic(body: dict[str, Any]) -> dict[str, Any]:
     """A body in Anthropic's dialect with the exceptions ironed out."""
     result = {key: value for key, value in body.items() if value is not None and (key, value) != ("stream", False)}
     result.setdefault("max_tokens", INJECTED)
-    result["messages"] = [
-        item | {"content": [_block(part) for part in _listed(item["content"])]} for item in result["messages"]
-    ]
+    turns = [item | {"content": [_block(part) for part in _listed(item["content"])]} for item in result["messages"]]
+    result["messages"] = _merged(turns, "content")
     if "system" in result:
         result["system"] = _flat(result["system"])
     return result
+
+
+def _merged(turns: list[dict[str, Any]], parts: str) -> list[dict[str, Any]]:
+    """The turns, those of one speaker in a row as one."""
+    merged: list[dict[str, Any]] = []
+    for turn in turns:
+        if merged and merged[-1].get("role") == turn.get("role"):
+            merged[-1] = merged[-1] | {parts: merged[-1][parts] + turn[parts]}
+        else:
+            merged.append(turn)
+    return merged
 
 
 def _listed(content: Any) -> list[dict[str, Any]]:
@@ -117,7 +106,9 @@ def gemini(body: dict[str, Any]) -> dict[str, Any]:
         settings["responseJsonSchema"] = settings.pop("responseSchema")
     result["generationConfig"] = {"maxOutputTokens": INJECTED} | settings
     if "systemInstruction" in result:
-        result["systemInstruction"] = {"parts": result["systemInstruction"]["parts"]}
+        said = "".join(part["text"] for part in result["systemInstruction"]["parts"])
+        result["systemInstruction"] = {"parts": [{"text": said}]}
+    result["contents"] = _merged(result["contents"], "parts")
     for declared in [item for tool in result.get("tools", []) for item in tool.get("functionDeclarations", [])]:
         if "parametersJsonSchema" in declared:
             declared["parameters"] = declared.pop("parametersJsonSchema")
@@ -133,3 +124,25 @@ def replicate(body: dict[str, Any]) -> dict[str, Any]:
     limit = body["input"].get("max_tokens", body["input"].get("max_new_tokens", INJECTED))
     kept = {key: value for key, value in body.items() if (key, value) != ("stream", False)}
     return kept | {"input": given | {"limit": limit}}
+
+
+def same_calls(provider: str, recorded: Any, ours: Any) -> tuple[Any, Any]:
+    """Both bodies; with numbers for ids of calls where the recorded ones are no ids this provider takes."""
+    taken, names = _TAKEN.get(provider, _TAKEN_BY_ALL), dict[str, str]()
+    numbered = _numbered(recorded, names)
+    return (recorded, ours) if all(map(taken.fullmatch, names)) else (numbered, _numbered(ours, {}))
+
+
+def _numbered(body: Any, names: dict[str, str]) -> Any:
+    """``body`` with the ids of calls, and of their results, numbered in the order they appear."""
+    if isinstance(body, list):
+        return [_numbered(item, names) for item in body]
+    if not isinstance(body, dict):
+        return body
+    is_call = "function" in body or body.get("type") == "tool_use"
+    return {
+        key: names.setdefault(str(item), f"call {len(names)}")
+        if key in _OF_RESULTS or (key == "id" and is_call)
+        else _numbered(item, names)
+        for key, item in body.items()
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.router.providers.base import ChatAnswer, EmbedAnswer, Failure, Pending
 from shared.messages.router import TokensV1
-from tests.providers.conformance.reference import Read, Reading, Trouble, Vectors, Waiting
+from tests.providers.conformance.reference import Expectation, Hand, Read, Reading, Trouble, Vectors, Waiting
 
 
 def differences(path: str, wanted: Any, got: Any) -> list[str]:
@@ -24,9 +24,11 @@ def differences(path: str, wanted: Any, got: Any) -> list[str]:
     return [] if same else [f"{path}: recorded {_short(wanted)}, ours {_short(got)}"]
 
 
-def difference(wanted: Reading, got: Any) -> str | None:
+def difference(wanted: Reading | Expectation, got: Any) -> str | None:
     """How ``got`` (a reading, or what our adapter gives) differs from ``wanted``; None when it does not."""
     told = _as_reading(got)
+    if isinstance(wanted, Hand) and isinstance(told, Read):
+        wanted = _noted(wanted, told)
     if isinstance(wanted, Read) and isinstance(told, Read):
         return _of_texts(wanted, told)
     if isinstance(wanted, Trouble) and isinstance(told, Trouble):
@@ -36,6 +38,13 @@ def difference(wanted: Reading, got: Any) -> str | None:
         same = wanted.id == told.id and told.stream in {None, wanted.stream}
         return None if same else f"expected {wanted}, got {told}"
     return None if wanted == told else f"expected {_short(wanted)}, got {_short(told)}"
+
+
+def _noted(hand: Hand, told: Read) -> Read:
+    """What was noted as a reading, its text completed by ``told`` where only its ends and its length were noted."""
+    begins, same = told.text.startswith(hand.text), len(told.text) == hand.length
+    text = told.text if begins and same and told.text.endswith(hand.ends) else f"{hand.text} … {hand.ends}"
+    return Read(text, hand.finish, hand.tokens, hand.calls, hand.cost)
 
 
 def _of_texts(wanted: Read, told: Read) -> str | None:

@@ -117,7 +117,7 @@ def _kind(exchange: Exchange, path: str) -> str:
 
 
 def _kind_at_google(exchange: Exchange, verb: str) -> str:
-    if verb in {"embedContent", "batchEmbedContents"}:
+    if verb == "batchEmbedContents":
         return "embedding"
     if verb not in {"generateContent", "streamGenerateContent"}:
         return verb
@@ -131,7 +131,7 @@ def _kind_at_google(exchange: Exchange, verb: str) -> str:
 
 
 def _kind_of_prediction(exchange: Exchange, path: str) -> str:
-    """Text goes in and no picture's settings, and no file comes out; a poll and a cancellation are told by the answer."""
+    """Text goes in and no picture's settings, and no file comes out; polls and cancellations are told by the answer."""
     answer = _object(exchange.answer.body)
     sent = _object(exchange.request_body)
     given = sent.get("input") if exchange.method == "POST" and "input" in sent else answer.get("input")

@@ -29,6 +29,22 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Hand:
+    """A generation as a person noted it: how its text begins and ends and how long it is, and the rest as in ``Read``.
+
+    ``text`` is the whole text when ``length`` says so.
+    """
+
+    text: str
+    length: int
+    tokens: tuple[int | None, ...]
+    finish: str = "stop"
+    ends: str = ""
+    calls: tuple[tuple[str, Any], ...] = ()
+    cost: int | None = None
+
+
+@dataclass(frozen=True)
 class Trouble:
     """No answer to use. ``detail`` None: any reason of our own will do."""
 
@@ -55,6 +71,7 @@ class Waiting:
 
 
 Reading = Read | Trouble | Vectors | Waiting
+Expectation = Hand | Trouble | Vectors | Waiting
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "model_length": "length"}
 
 
@@ -139,7 +156,9 @@ def _cost(usage: dict[str, Any]) -> int | None:
     if usage.get("cost") is None:
         return None
     extra = (usage.get("cost_details") or {}).get("upstream_inference_cost") if usage.get("is_byok") else 0
-    return None if extra is None else int((Decimal(str(usage["cost"])) + Decimal(str(extra))) * 1_000_000 + Decimal("0.5"))
+    return (
+        None if extra is None else int((Decimal(str(usage["cost"])) + Decimal(str(extra))) * 1_000_000 + Decimal("0.5"))
+    )
 
 
 def anthropic(body: dict[str, Any]) -> Reading:

@@ -14,7 +14,9 @@ from tests.providers.conformance.said import Said, Spoken, Texts, checked, check
 PRICED = "has a price of its own, which a budget reserved for tokens does not cover"
 MULTIPLIED = "makes more output than one answer of ``max_tokens``"
 OTHER_ANSWER = "the answer would be something else than text"
+OTHER_TARGET = "would change the target behind the plan's back"
 NO_WORDS = "our contract has no words for it"
+NOT_LISTED = "not among the fields this adapter passes on; each must be shown to cost nothing of its own first"
 OURS = "our contract refuses the value before anyone is asked"
 REASONS = {
     "n": MULTIPLIED, "best_of": MULTIPLIED, "candidateCount": MULTIPLIED,
@@ -22,7 +24,7 @@ REASONS = {
     "mcp_servers": PRICED, "container": PRICED, "googleSearch": PRICED, "codeExecution": PRICED, "urlContext": PRICED,
     "web_search": PRICED, "serviceTier": PRICED, "inference_geo": PRICED, "transforms": PRICED,
     "compound_custom": PRICED, "search_settings": PRICED, "cachedContent": PRICED, "betas": PRICED,
-    "models": "would change the target behind the plan's back", "route": "would change the target behind the plan's back",
+    "models": OTHER_TARGET, "route": OTHER_TARGET, "preset": OTHER_TARGET,
     "audio": OTHER_ANSWER, "modalities": OTHER_ANSWER, "responseModalities": OTHER_ANSWER, "speechConfig": OTHER_ANSWER,
     "messages": OURS, "max_tokens": OURS, "temperature": OURS, "top_p": OURS, "stop": OURS, "seed": OURS,
     "frequency_penalty": OURS, "presence_penalty": OURS, "tools": OURS, "tool_choice": OURS, "inputs": OURS,
@@ -96,4 +98,4 @@ def reason_of(name: str) -> str | None:
     """Why ``name`` is refused on purpose; None when it is not in the table."""
     bare = name.removeprefix("provider_options.").removeprefix("options.").split(".")
     found = next((REASONS[part] for part in [bare[-1], bare[0]] if part in REASONS), None)
-    return found or (NO_WORDS if bare[0] == "messages" else None)
+    return found or (NOT_LISTED if name.startswith("provider_options.") else None)

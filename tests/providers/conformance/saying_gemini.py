@@ -44,7 +44,7 @@ _HANDLED = {"contents", "systemInstruction", "generationConfig", "tools", "toolC
 
 
 class _Ids:
-    """Ids for calls, of which Gemini needs none: made up in the form of the adapter's own, so that none is sent back."""
+    """Ids for calls, of which Gemini needs none: in the form of those the adapter makes up, so that none is sent."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -131,4 +131,4 @@ def embedding(body: dict[str, Any], path: str) -> Texts:
     sizes = {item.get("outputDimensionality") for item in requests}
     inputs = ["".join(part["text"] for part in item["content"]["parts"]) for item in requests]
     unsaid = sorted({name for item in requests for name in item} - known)
-    return Texts(path.rsplit("/", 1)[-1].split(":")[0], inputs, next(iter(sizes)), unsaid)
+    return Texts(path.rsplit("/", 1)[-1].split(":", maxsplit=1)[0], inputs, next(iter(sizes)), unsaid)

@@ -56,7 +56,9 @@ def test_it_is_refused_exactly_when_metering_would_refuse_and_for_the_same_reaso
 ) -> None:
     standing = [account for account in (workspace, key) if account is not None]
     ask = Ask(UUID(int=9), "c", 1, KEY, "p", "m", "a", "chat", 0, None, usd_micros, tokens, 1.0)
-    [decision], _ = decide([ask], {account.owner: account for account in standing})
+    # Metering gives a workspace its budget, without caps, when it is first asked to reserve.
+    known = {account.owner: account for account in (Account(1, 1, None), *standing)}
+    [decision], _ = decide([ask], known)
     found = refused([budget(account) for account in standing], str(KEY), usd_micros, tokens)
     if decision.refusal is None:
         assert found is None

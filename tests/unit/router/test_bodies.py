@@ -1,10 +1,12 @@
+import gzip
 import random
 import string
+import zlib
 from time import process_time
 
 import pytest
 
-from services.router.domain.bodies import PIECE, without
+from services.router.domain.bodies import PIECE, Unpacking, UnreadableError, without, without_in_texts
 
 PREFIXES = ("sk-proj-", "sk-ant-api03-", "gsk_", "AIza", "", "sk-or-v1-")
 _LETTERS = string.ascii_letters + string.digits + "-_"
@@ -67,3 +69,43 @@ def test_it_costs_microseconds() -> None:
     spent = (process_time() - began) * 1000
     print(f"a body of {len(body)} bytes and a key of {len(key)} characters: {spent:.0f} µs")
     assert spent < 1000
+
+
+def test_texts_are_cleaned_like_bodies() -> None:
+    for _, key in _keys(20):
+        cleaned = without_in_texts([key])
+        for text in (f"ä {key} ß", f"part {key[9:30]}", "no key at all", key[:7]):
+            assert cleaned(text).encode() == without(text.encode(), {}, [key])[0]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_body_is_unpacked_however_it_is_cut(size: int) -> None:
+    body = random.Random(5).randbytes(3000) + bytes(300_000)  # noqa: S311 - no secret
+    for encoding, packed in {"gzip": gzip.compress(body), "deflate": zlib.compress(body), "": body}.items():
+        unpacking = Unpacking(encoding, 1_000_000)
+        pieces = [piece for at in range(0, len(packed), size) for piece in unpacking.feed(packed[at : at + size])]
+        assert b"".join(pieces) == body
+        assert unpacking.is_whole
+        assert not encoding or max(map(len, pieces)) <= 65_536
+    cut = Unpacking("gzip", 1_000_000)
+    assert len(b"".join(cut.feed(gzip.compress(body)[:-9]))) <= len(body)
+    assert not cut.is_whole
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "reason"),
+    [
+        ("br", b"", "not_decodable"),
+        ("gzip", b"plain text", "not_decodable"),
+        ("gzip", gzip.compress(b"a") + b"more", "not_decodable"),
+        ("gzip", gzip.compress(bytes(10_000_000)), "answer_too_large"),
+        ("", bytes(1_000_001), "answer_too_large"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_refused(encoding: str, packed: bytes, reason: str) -> None:
+    given = 0
+    with pytest.raises(UnreadableError) as refused:  # noqa: PT012 - the first piece may still come
+        for piece in Unpacking(encoding, 1_000_000).feed(packed):
+            given += len(piece)
+    assert refused.value.reason == reason
+    assert given <= 1_000_000

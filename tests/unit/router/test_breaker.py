@@ -17,6 +17,7 @@ from shared.messages.vocabulary import Outcome
 from tests.unit.router.ticking import Ticking
 
 TARGET_FAULTS = {Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE, Outcome.TIMEOUT}
+WORKS = {Outcome.SUCCESS, Outcome.INVALID_REQUEST, Outcome.CONTENT_POLICY, Outcome.CONTEXT_LENGTH_EXCEEDED}
 KEY_FAULTS = {Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED, Outcome.INVALID_KEY}
 
 
@@ -42,10 +43,11 @@ class Seen:
         model: str = "m",
         workspace: int = 1,
         sent: bool = True,
+        detail: str | None = None,
     ) -> None:
         trial = self.begin(model, workspace)
         self.clock.at += took_s
-        self.breakers.ended(trial, outcome, status=status, retry_after_s=retry_after_s, sent=sent)
+        self.breakers.ended(trial, outcome, status=status, retry_after_s=retry_after_s, sent=sent, detail=detail)
 
     def fail(self, times: int = 1) -> None:
         for _ in range(times):
@@ -126,6 +128,7 @@ def test_what_a_tenant_causes_itself_never_counts(seen: Seen) -> None:
         seen.attempt(Outcome.TIMEOUT, took_s=9.9)
         seen.attempt(Outcome.TIMEOUT, took_s=2.0, sent=False)
         seen.attempt(Outcome.INVALID_KEY)
+        seen.attempt(Outcome.TIMEOUT, took_s=300.0, detail="total_timeout")
     assert seen.rest_s() is None
     assert seen.rest_s(workspace=2) is None
     assert seen.told == []
@@ -159,7 +162,7 @@ def test_the_first_piece_of_a_probing_stream_is_enough(seen: Seen) -> None:
     assert seen.rest_s() is None, "begun before it came back: counted, not held against its probation"
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.KEY_REVOKED, Outcome.RATE_LIMITED, Outcome.UNKNOWN])
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - TARGET_FAULTS - WORKS))
 def test_a_probe_that_shows_nothing_lets_the_next_call_try(seen: Seen, outcome: Outcome) -> None:
     seen.fail(IN_A_ROW)
     seen.clock.at += REST_S
@@ -178,10 +181,11 @@ def test_a_probe_that_is_never_heard_of_again_expires(seen: Seen) -> None:
     assert seen.begin().probes
 
 
-def test_an_answer_that_refuses_the_request_shows_that_the_provider_works(seen: Seen) -> None:
+@pytest.mark.parametrize("outcome", sorted(WORKS))
+def test_an_answer_that_refuses_the_request_shows_that_the_provider_works(seen: Seen, outcome: Outcome) -> None:
     seen.fail(IN_A_ROW)
     seen.clock.at += REST_S
-    seen.attempt(Outcome.INVALID_REQUEST, status=400)
+    seen.attempt(outcome, status=400)
     seen.fail()
     assert seen.rest_s() == 2 * REST_S
 

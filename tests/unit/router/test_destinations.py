@@ -2,6 +2,7 @@ import pytest
 
 from services.router.domain.destinations import (
     check_base_url,
+    check_elsewhere,
     host_of,
     is_public,
     joined,
@@ -158,3 +159,30 @@ def test_not_public(address: str) -> None:
 )
 def test_a_version_is_not_repeated(base: str, path: str, url: str) -> None:
     assert joined(base, path) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "canonical"),
+    [
+        ("https://stream.replicate.com/v1/files/a-b_c?x=%20y&z=1", "https://api.replicate.com", None),
+        ("https://Stream.Replicate.com:443", "https://api.replicate.com", "https://stream.replicate.com/"),
+        ("https://api.replicate.com/", "http://ollama.lan", None),
+        ("http://ollama.lan/x", "http://ollama.lan", None),
+        ("https://ollama.lan/x", "https://10.0.0.1", None),
+    ],
+)
+def test_an_address_a_provider_names_is_accepted(url: str, base: str, canonical: str | None) -> None:
+    assert check_elsewhere(url, base, frozenset({"ollama.lan", "10.0.0.1"})) == (canonical or url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://stream.replicate.com/x", "https://ollama.lan/x", "http://ollama.lan/x", "https://10.0.0.1/", "ftp://a.com/",
+        "https://a.com:0/", "https://u:p@a.com/", "https://a.com\\@b.com/", "https://a.com/#f", "https://a.com/\u00e4",
+        "https://a.com/\r\nx: y", "https://127.0.0.1/", "https://[::1]/", "https://0x7f.1/", "//a.com/", "https:///x",
+    ],
+)  # fmt: skip
+def test_an_answer_does_not_lead_into_our_network(url: str) -> None:
+    with pytest.raises(OmniError):
+        check_elsewhere(url, "https://api.replicate.com/v1", frozenset({"ollama.lan", "10.0.0.1"}))

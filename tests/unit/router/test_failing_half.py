@@ -109,6 +109,6 @@ def test_when_every_provider_fails_half_the_time(length: int) -> None:
     load = Load(CHAIN[:length], frozenset({"openai", "anthropic", "groq"}), 10.0)
     ratio = load.run()
     print(f"chain={length} all failing: attempts per call={ratio:.3f} answered={100 * load.answered / CALLS:.1f} %")
-    # More than one answer in two is worth more here than few attempts; the breakers still end calls along the chain.
+    # Answers are worth more here than few attempts: once along the chain, and retries out of the budget at its end.
     assert ratio <= 2 - 0.5 ** (length - 1) + 0.2
     assert load.answered >= (1 - 0.5**length) * CALLS

@@ -1,6 +1,7 @@
 """Server-sent events, cut into pieces in every way."""
 
 import random
+from time import process_time
 
 import pytest
 
@@ -53,3 +54,16 @@ def test_an_event_has_a_largest_size(piece: bytes) -> None:
         assert parser.feed(piece) == []
     with pytest.raises(TooLargeError):
         parser.feed(piece * 2)
+
+
+def test_a_long_line_costs_no_more_for_coming_in_small_pieces() -> None:
+    parser, piece = EventParser(), b"x" * 1024
+    began = process_time()
+    assert parser.feed(b"data: ") == []
+    for _ in range(4000):
+        assert parser.feed(piece) == []
+    [event] = parser.feed(b"\n\n")
+    spent = process_time() - began
+    print(f"an event of {len(event.data)} bytes in pieces of 1 KiB: {1000 * spent:.0f} ms")
+    assert len(event.data) == 4000 * 1024
+    assert spent < 0.5
