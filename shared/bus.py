@@ -91,6 +91,9 @@ class Bus(Asking):
                 cb=self._answering.spawn(request, handler),
                 pending_msgs_limit=MAX_IN_FLIGHT,
             )
+        for _ in range(2):
+            # One could overtake the subscriptions: nats-py writes its PING before what it still holds back.
+            await self._client.flush()
 
     async def finish(self, grace_s: float) -> None:
         """Take no more requests and let those in flight finish, for up to ``grace_s`` seconds. Asking still works."""

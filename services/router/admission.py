@@ -1,8 +1,10 @@
 """Before an attempt: the request it would send and what it can cost at most; then the reservation and the key."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 from services.router.accounts import Accounts
 from services.router.catalogue import Catalogue, Entry
@@ -14,7 +16,16 @@ from services.router.domain.wish import options_for
 from services.router.job import Attempted, Job, Ticket, view_of
 from services.router.keys import Leases, Wanted
 from services.router.prices import price_of
-from services.router.providers.base import Adapter, ChatRequest, Dialect, EmbedRequest, Unfit
+from services.router.providers.base import (
+    Adapter,
+    ChatRequest,
+    Dialect,
+    EmbedAnswer,
+    EmbedRequest,
+    Failure,
+    HttpAnswer,
+    Unfit,
+)
 from services.router.resuming import resumed
 from shared import telemetry
 from shared.bus import Bus
@@ -128,7 +139,7 @@ class Admission:
             entry=place.entry,
             adapter=place.adapter,
             http=embedding.encode(EmbedRequest(model.id, inputs, dimensions)),
-            decode=embedding.decode,
+            decode=partial(_all_of, len(inputs), embedding.decode),
             dialect=None,
             price=price,
             bound_usd_micros=pricing.embedding_bound(price, bound_tokens),
@@ -219,6 +230,15 @@ class Admission:
     def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
         self._accounts.not_sent(ticket, outcome)
         return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+
+
+def _all_of(
+    count: int, decode: Callable[[HttpAnswer], EmbedAnswer | Failure], answer: HttpAnswer
+) -> EmbedAnswer | Failure:
+    read = decode(answer)
+    if isinstance(read, Failure) or len(read.vectors) == count:
+        return read
+    return Failure(Outcome.BAD_RESPONSE, answer.status, "missing_vectors", tokens=read.tokens)
 
 
 def _question(job: Job, candidate: Candidate, model: ModelV1, dialect: Dialect) -> ChatRequest:

@@ -52,7 +52,7 @@ class Attempts:
         sent = True
         trial = self._breakers.begin(ticket.job.request.workspace_id, ticket.candidate)
         try:
-            result, sent = await self._exchanges.make(ticket, admitted.key)
+            result, sent = await self._exchanges.make(ticket, admitted.key, lambda: self._breakers.answering(trial))
         except BaseException:
             self._accounts.finished_soon(ticket, Failure(Outcome.UNKNOWN), sent=True)
             raise
@@ -82,7 +82,12 @@ class Attempts:
     def _ended(self, trial: Trial, result: Answer | Failure, *, sent: bool) -> None:
         if isinstance(result, Failure):
             self._breakers.ended(
-                trial, result.outcome, status=result.status, retry_after_s=result.retry_after_s, sent=sent
+                trial,
+                result.outcome,
+                status=result.status,
+                retry_after_s=result.retry_after_s,
+                sent=sent,
+                detail=result.detail,
             )
         else:
             self._breakers.ended(trial, Outcome.SUCCESS)

@@ -100,11 +100,11 @@ class Breakers:
         ``detail``: as in ``Failure``.
         """
         waited_s = self._clock.monotonic() - trial.began
+        concerned = breaker.scopes(*trial.target, trial.workspace_id, trial.key_id)
         fault = breaker.fault_of(
-            trial.target, trial.workspace_id, trial.key_id, outcome,
-            status=status, retry_after_s=retry_after_s, waited_s=waited_s, sent=sent, detail=detail,
-        )  # fmt: skip
-        for scope in breaker.scopes(*trial.target, trial.workspace_id, trial.key_id):
+            concerned, outcome, status=status, retry_after_s=retry_after_s, waited_s=waited_s, sent=sent, detail=detail
+        )
+        for scope in concerned:
             if fault is not None and scope == fault.scope:
                 self._failed(fault, trial)
             elif outcome is Outcome.SUCCESS or (outcome in _WORKS and scope in trial.probes):

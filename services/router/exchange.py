@@ -1,5 +1,7 @@
 """The exchange with a provider that an attempt is: its request out, its answer in, whole or as it comes."""
 
+from collections.abc import Callable
+
 from opentelemetry.trace import SpanKind
 
 from services.router.client import ProviderClient
@@ -25,8 +27,11 @@ class Exchanges:
     def __init__(self, bus: Bus, clock: Clock, client: ProviderClient, cuts: Cuts) -> None:
         self._bus, self._clock, self._client, self._cuts = bus, clock, client, cuts
 
-    async def make(self, ticket: Ticket, key: bytes) -> tuple[Answer | Failure, bool]:
-        """What came of it, and whether a byte of the request may have reached the provider."""
+    async def make(self, ticket: Ticket, key: bytes, begun: Callable[[], None]) -> tuple[Answer | Failure, bool]:
+        """What came of it, and whether a byte of the request may have reached the provider.
+
+        ``begun`` is called when the first piece of a streamed answer is here.
+        """
         target, job = ticket.candidate.target, ticket.job
         operation = "embeddings" if job.request.embedding is not None else "chat"
         attributes = {
@@ -39,16 +44,16 @@ class Exchanges:
         }
         ticket.sent_at = self._clock.monotonic()
         with self._bus.telemetry.span(f"{operation} {target.model}", SpanKind.CLIENT, attributes) as span:
-            read, sent = await self._exchange(ticket, key)
+            read, sent = await self._exchange(ticket, key, begun)
             if span.is_recording():
                 span.set_attributes(_facts(read))
         return read, sent
 
-    async def _exchange(self, ticket: Ticket, key: bytes) -> tuple[Answer | Failure, bool]:
+    async def _exchange(self, ticket: Ticket, key: bytes, begun: Callable[[], None]) -> tuple[Answer | Failure, bool]:
         telling = ticket.job.telling
         if telling is None or ticket.dialect is None:
             return await self._deliver(ticket, key, None)
-        hearing = Hearing(ticket.dialect, telling, self._clock)
+        hearing = Hearing(ticket.dialect, telling, self._clock, begun)
         try:
             async with telling.sink.listening():
                 return await self._deliver(ticket, key, hearing)

@@ -1,5 +1,7 @@
 """What the caller of a stream hears: one answer in one order, whichever targets have a part in it."""
 
+from collections.abc import Callable
+
 from services.router.domain.overlap import Overlap
 from services.router.domain.sse import ServerEvent
 from services.router.providers.answers import request_id
@@ -75,13 +77,13 @@ class Telling:
 class Hearing:
     """Hears one target's stream: adds it up, and tells the caller (a ``sending.Listener``).
 
-    ``first_s``: seconds until the answer began, None before.
+    ``first_s``: seconds until the answer began, None before. ``begun`` is called at that moment.
     """
 
-    def __init__(self, dialect: Dialect, telling: Telling, clock: Clock) -> None:
+    def __init__(self, dialect: Dialect, telling: Telling, clock: Clock, begun: Callable[[], None]) -> None:
         self.assembly = Assembly()
         self.first_s: float | None = None
-        self._dialect, self._telling, self._clock = dialect, telling, clock
+        self._dialect, self._telling, self._clock, self._begun = dialect, telling, clock, begun
         self._began = clock.monotonic()
 
     @property
@@ -100,6 +102,7 @@ class Hearing:
             delta = self.assembly.add(item)
             if self.first_s is None and self.assembly.started:
                 self.first_s = self._clock.monotonic() - self._began
+                self._begun()
             if delta is not None:
                 await self._telling.tell(delta)
 

@@ -4,6 +4,8 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+import pytest
+
 from shared.testing.stack import Stack
 from shared.testing.upstream import Upstream
 from tests.e2e.explain_world import Attempt, Mess, mess, question
@@ -12,6 +14,7 @@ from tests.e2e.world import CHAT, World, accept_keys, chat_answer, ok, problem
 ALIASES, BATCH, SEED = 500, 50, 20261123
 
 
+@pytest.mark.timeout(400)
 async def test_explain_equals_what_then_happens_on_500_random_aliases(world: World) -> None:
     random = Random(SEED)  # noqa: S311 - the same aliases every time
     tally: Counter[str] = Counter()

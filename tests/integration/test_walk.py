@@ -201,18 +201,29 @@ async def test_embeddings_beyond_the_providers_own_limit(world: World, first: Up
     provider = await world.provider(first, models=(model,))
     world.key(workspace, provider)
     alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
-    inputs = tuple(f"text {number}" for number in range(150))
+    inputs = tuple(f"text {number}" for number in range(80))
 
     def vectors(start: int, end: int) -> Answer:
         data = [{"index": place, "embedding": [float(number), 0.5]} for place, number in enumerate(range(start, end))]
         return json_answer({"data": data, "usage": {"prompt_tokens": end - start, "total_tokens": end - start}})
 
-    first.script("POST", EMBED, vectors(0, 64), error(503), vectors(64, 128), vectors(128, 150))
+    first.script("POST", EMBED, vectors(0, 32), error(503), vectors(32, 64), vectors(64, 80))
     pieces, final = await world.stream(workspace, alias, embedding=EmbeddingV1(inputs=inputs))
     assert isinstance(final, InvokedV1), final
     got = [struct.unpack("<2f", base64.b64decode(vector)) for piece in pieces for vector in piece.vectors]
-    assert got == [(float(number), 0.5) for number in range(150)]
-    assert [len(request.json["input"]) for request in first.requests] == [64, 64, 64, 22]
-    assert final.tokens.input_tokens == 150
+    assert got == [(float(number), 0.5) for number in range(80)]
+    assert [len(request.json["input"]) for request in first.requests] == [32, 32, 32, 16]
+    assert final.tokens.input_tokens == 80
     assert outcomes(final) == [Outcome.SUCCESS, Outcome.PROVIDER_ERROR, Outcome.SUCCESS, Outcome.SUCCESS]
     assert final.fallback_reason is None
+
+
+async def test_an_embedding_that_lacks_a_vector_is_no_answer(world: World, first: Upstream, workspace: int) -> None:
+    provider = await world.provider(first, models=(ModelV1(id="e", capabilities=(Capability.EMBEDDING,)),))
+    world.key(workspace, provider)
+    alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
+    one = json_answer({"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+    first.always("POST", EMBED, one)
+    _, final = await world.stream(workspace, alias, embedding=EmbeddingV1(inputs=("a", "b")))
+    assert isinstance(final, OmniError)
+    assert final.extra["attempts"][0]["detail"] == "missing_vectors"

@@ -116,16 +116,12 @@ async def test_fault(client: ProviderClient, upstream: Upstream, name: str) -> N
     else:
         assert delivery.result == ending
     assert (ear.texts, delivery.sent) == (texts, True)
+    print(f"\nstream fault {name!r}: as expected after {delivery.latency_ms} ms")
     assert delivery.latency_ms < (2500 if slow else 2000)
     upstream.script("POST", PATH, stream_answer(*WHOLE))
     again = Ear()
     assert isinstance((await listen(client, upstream.base_url, again)).result, Streamed)
     assert again.texts == ["a", "ä€𝄞"]
-
-
-def test_how_many_faults() -> None:
-    print(f"\nstreams: {len(FAULTS)} of {len(FAULTS)} faults end as the table says")
-    assert len({name.lower() for name in FAULTS}) == len(FAULTS)
 
 
 async def test_a_chunk_header_that_is_none_cuts_the_stream() -> None:

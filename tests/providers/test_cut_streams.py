@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from services.router.client import ProviderClient
 from services.router.cuts import Cuts
 from services.router.providers.base import Failure
 from services.router.sending import Limits
+from shared.clock import SystemClock
 from shared.messages.vocabulary import Outcome
 from shared.testing.certificates import Authority
 from shared.testing.upstream import Upstream, stream_answer
@@ -129,9 +131,12 @@ async def test_over_tls_nobody_waits_for_a_farewell(tmp_path: Path) -> None:
             assert took < AT_ONCE_S
 
 
-async def test_a_certificate_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flaw", ["of nobody's", "expired"])
+async def test_a_bad_certificate_gets_nothing(tmp_path: Path, flaw: str) -> None:
     authority = Authority(tmp_path)
-    async with Upstream(authority.server()) as upstream, aclosing(ProviderClient(frozenset({"127.0.0.1"}))) as strict:
-        delivery = await listen(strict, upstream.base_url, Ear(), Limits(connect_s=3, first_byte_s=3, total_s=5))
+    until = SystemClock().now() - timedelta(hours=1) if flaw == "expired" else None
+    trusting = _trusting(authority) if flaw == "expired" else ProviderClient(frozenset({"127.0.0.1"}))
+    async with Upstream(authority.server(until)) as upstream, aclosing(trusting) as client:
+        delivery = await listen(client, upstream.base_url, Ear(), Limits(connect_s=3, first_byte_s=3, total_s=5))
         assert (delivery.result, delivery.sent) == (Failure(Outcome.CONNECTION_ERROR, detail="tls_failed"), False)
         assert not upstream.requests

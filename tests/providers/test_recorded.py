@@ -1,46 +1,36 @@
-"""Real bytes of real providers, through a real server on loopback, the client and the adapters."""
+"""Real bytes of real providers, through a real server on loopback, our client and our adapters.
+
+The shared recordings where they are, else fixtures of our own writing; the last test prints which, and how many.
+"""
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from services.router.client import ProviderClient
-from services.router.providers import PROVIDERS
-from services.router.providers.base import Adapter, ChatAnswer, ChatRequest, Failure, HttpAnswer
-from services.router.sending import Limits
-from shared.messages.chat import ChatMessageV1, ChatOptionsV1
-from shared.messages.vocabulary import Outcome
-from shared.testing.upstream import Upstream
-from tests.providers.recordings import InexpressibleError, Recording, canonical, express, recordings, source
+from services.router.domain.sse import EventParser, ServerEvent
+from services.router.providers.base import (
+    Adapter,
+    ChatAnswer,
+    ChatRequest,
+    Failure,
+    HttpAnswer,
+    HttpRequest,
+    Pending,
+    json_body,
+)
+from tests.providers.conformance.__main__ import FIXTURES, SHARED, default_folder, numbers
+from tests.providers.conformance.expectations import EXPECTED, key_of
+from tests.providers.conformance.material import HOSTS, Item, items_in
+from tests.providers.conformance.replay import Outcome, adapter_for, replay
+from tests.providers.conformance.splitting import every_split
 
-KEY = "sk-recorded-canary-0123456789"
-HELLO = ChatOptionsV1(max_tokens=16)
-
-ANY = ChatRequest("stand-in", (ChatMessageV1(role="user", content="Hello!"),), HELLO)
-# Part of the recording's name -> how it must end. Recordings not named here are judged by their status alone.
-ENDINGS: dict[str, tuple[Outcome, str]] = {
-    "context_len": (Outcome.CONTEXT_LENGTH_EXCEEDED, "context_length_exceeded"),
-    "handles_invalid_api_keys": (Outcome.INVALID_KEY, "invalid_api_key"),
-    "anthropic_claude-haiku-4-5_raises_appropriate_auth_error": (Outcome.INVALID_KEY, "authentication_error"),
-    "gemini_gemini-2_5-flash_raises_appropriate_auth_error": (Outcome.INVALID_KEY, "API_KEY_INVALID"),
-    "unknown-model": (Outcome.INVALID_REQUEST, "unknown_model"),
-    "model_name_suggestion": (Outcome.INVALID_REQUEST, "unknown_model"),
-    "test_embed_error": (Outcome.INVALID_REQUEST, "unknown_model"),
-    "chat-bad-request": (Outcome.INVALID_REQUEST, "unsupported_parameter"),
-    "chat-no-messages": (Outcome.INVALID_REQUEST, "empty_array"),
-    "refused_completion": (Outcome.CONTENT_POLICY, "refusal"),
-    "safety_settings": (Outcome.CONTENT_POLICY, "safety"),
-    "test_text_response": (Outcome.BAD_RESPONSE, "not_json"),
-    "quota": (Outcome.QUOTA_EXHAUSTED, "insufficient_quota"),
-    "rate_limited": (Outcome.RATE_LIMITED, "RESOURCE_EXHAUSTED"),
-    # Gemini answers an oversized request of a paid key with its per-minute quota, and says when to come back.
-    "gemini_gemini-2_5-flash_handles_context": (Outcome.RATE_LIMITED, "RESOURCE_EXHAUSTED"),
-}
+ALL = items_in(default_folder())
+IN_SCOPE = [item for item in ALL if item.in_scope]
+PLAYED: list[Outcome] = []
 
 
 @pytest.fixture(scope="module")
@@ -49,132 +39,69 @@ async def client() -> AsyncIterator[ProviderClient]:
         yield opened
 
 
-def _ids(items: list[Recording]) -> list[str]:
-    return [f"{item.provider}-{item.exchange.name}" for item in items]
+@pytest.mark.parametrize("item", IN_SCOPE, ids=lambda item: item.name[:100])
+async def test_recorded(client: ProviderClient, item: Item) -> None:
+    outcome = await replay(item, client)
+    PLAYED.append(outcome)
+    assert not outcome.problems
 
 
-def _reason(recording: Recording) -> str | None:
-    """Why the recorded request cannot be made by us; None when it can."""
-    if recording.streams:
-        return "streaming"
-    if not recording.is_chat:
-        return "not a chat"
-    try:
-        express(recording)
-    except InexpressibleError as error:
-        return str(error)
-    return None
+@pytest.mark.parametrize("item", [item for item in items_in(FIXTURES) if item.in_scope], ids=lambda item: item.name)
+async def test_fixture_of_our_own(client: ProviderClient, item: Item) -> None:
+    assert not (await replay(item, client)).problems
 
 
-ALL = recordings()
-WHOLE = [item for item in ALL if _reason(item) is None]
-ANSWERS = [item for item in ALL if not item.streams and (item.is_chat or item.exchange.answer.status >= 400)]
+def _forgetful(adapter: Adapter, field: str) -> Adapter:
+    """The adapter, but it leaves ``field`` out of what it sends."""
+
+    def encode(request: ChatRequest) -> HttpRequest:
+        made = adapter.chat.encode(request)
+        return replace(made, body=json_body({k: v for k, v in json.loads(made.body).items() if k != field}))
+
+    return replace(adapter, chat=replace(adapter.chat, encode=encode))
 
 
-def _adapter(recording: Recording) -> Adapter:
-    adapter = PROVIDERS[recording.provider].adapter
-    assert adapter is not None
-    return adapter
+def _hasty(adapter: Adapter) -> Adapter:
+    """The adapter, but it loses the last character of every text."""
+
+    def decode(answer: HttpAnswer) -> ChatAnswer | Failure | Pending:
+        read = adapter.chat.decode(answer)
+        return replace(read, text=read.text[:-1]) if isinstance(read, ChatAnswer) else read
+
+    return replace(adapter, chat=replace(adapter.chat, decode=decode))
 
 
-async def _play(client: ProviderClient, recording: Recording, request: ChatRequest) -> tuple[Any, Any]:
-    """Serve the recorded answer to ``request``: what arrived at the server, and what the adapter made of it."""
-    adapter = _adapter(recording)
-    async with Upstream() as upstream:
-        upstream.always("POST", "*", recording.exchange.answer)
-        prefix = "/v1" if recording.provider == "openai" else ""
-        delivery = await client.send(
-            upstream.base_url + prefix,
-            adapter.chat.encode(request),
-            adapter.auth(KEY),
-            Limits(connect_s=5, first_byte_s=5, total_s=10),
-        )
-        assert delivery.sent
-        assert isinstance(delivery.result, HttpAnswer)
-        return upstream.requests[0], adapter.chat.decode(delivery.result)
+async def test_an_adapter_that_errs_is_found(client: ProviderClient) -> None:
+    items = {item.provider: item for item in items_in(FIXTURES) if item.name.endswith("chat__basic.json#0")}
+    assert set(items) == set(HOSTS.values())
+    for provider, item in items.items():
+        adapter = adapter_for(item)
+        for field in set(item.body) - {"input" if provider == "replicate" else "generationConfig"}:
+            assert (await replay(item, client, _forgetful(adapter, field))).problems, (provider, field)
+        if provider != "replicate":  # its first answer is that it works on one
+            assert (await replay(item, client, _hasty(adapter))).problems, provider
 
 
-@pytest.mark.parametrize("recording", WHOLE, ids=_ids(WHOLE))
-async def test_request_and_answer_of_a_recorded_chat(client: ProviderClient, recording: Recording) -> None:
-    received, result = await _play(client, recording, express(recording))
-    path = recording.exchange.path
-    assert received.method == recording.exchange.method
-    assert received.path == (path if path.startswith("/v1") else "/v1/chat/completions")
-    assert canonical(recording.provider, received.json) == canonical(recording.provider, recording.body)
-    recorded_keys = {"openai": "authorization", "anthropic": "x-api-key", "google": "x-goog-api-key"}
-    assert KEY in received.headers[recorded_keys[recording.provider]]
-    assert KEY not in received.path
-    _check(recording, result)
+class _Naive(EventParser):
+    """Takes every chunk for whole events."""
+
+    def feed(self, chunk: bytes) -> list[ServerEvent]:
+        return EventParser().feed(chunk)
 
 
-@pytest.mark.parametrize("recording", ANSWERS, ids=_ids(ANSWERS))
-async def test_recorded_answer_to_any_request(client: ProviderClient, recording: Recording) -> None:
-    # Answers to requests we cannot make yet (tools, images) are still answers we must not misread.
-    _, result = await _play(client, recording, replace(ANY, model="stand-in"))
-    _check(recording, result)
-
-
-def _check(recording: Recording, result: ChatAnswer | Failure) -> None:
-    name = f"{recording.provider}-{recording.exchange.name}"
-    endings = [ending for part, ending in ENDINGS.items() if part in name]
-    if endings:
-        assert isinstance(result, Failure)
-        assert (result.outcome, result.detail) == endings[-1]
-        return
-    if recording.exchange.answer.status >= 400:
-        assert isinstance(result, Failure)
-        assert result.outcome is Outcome.INVALID_REQUEST
-        return
-    text, finish, used = _READERS[recording.provider](json.loads(recording.exchange.answer.body))
-    if text is None or finish is None:
-        assert isinstance(result, Failure)
-        assert result.outcome is Outcome.BAD_RESPONSE
-        assert (result.tokens.input_tokens, result.tokens.output_tokens) == used
-        return
-    assert isinstance(result, ChatAnswer)
-    assert (result.text, result.finish_reason) == (text, finish)
-    assert (result.tokens.input_tokens, result.tokens.output_tokens) == used
-    assert result.response_model
-
-
-Reading = tuple[str | None, str | None, tuple[int, int]]
-
-
-def _openai(body: dict[str, Any]) -> Reading:
-    choice, usage = body["choices"][0], body["usage"]
-    finish = choice["finish_reason"] if choice["finish_reason"] in {"stop", "length"} else None
-    return choice["message"]["content"], finish, (usage["prompt_tokens"], usage["completion_tokens"])
-
-
-def _anthropic(body: dict[str, Any]) -> Reading:
-    usage = body["usage"]
-    inputs = usage["input_tokens"] + usage["cache_creation_input_tokens"] + usage["cache_read_input_tokens"]
-    text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
-    finish = {"end_turn": "stop", "max_tokens": "length"}.get(body["stop_reason"])
-    return text, finish, (inputs, usage["output_tokens"])
-
-
-def _gemini(body: dict[str, Any]) -> Reading:
-    usage, candidate = body["usageMetadata"], body["candidates"][0]
-    text = "".join(part["text"] for part in candidate["content"]["parts"] if "text" in part)
-    output = usage["totalTokenCount"] - usage["promptTokenCount"]
-    finish = {"STOP": "stop", "MAX_TOKENS": "length"}.get(candidate["finishReason"])
-    return text or None, finish, (usage["promptTokenCount"], output)
-
-
-_READERS = {"openai": _openai, "anthropic": _anthropic, "google": _gemini}
+def test_a_parser_that_minds_where_bytes_are_cut_is_found() -> None:
+    stream = next(item for item in items_in(FIXTURES) if item.streams and item.provider == "openai")
+    assert every_split(stream.answer.body, adapter_for(stream).chat, _Naive)[1] is not None
+    assert every_split(stream.answer.body, adapter_for(stream).chat)[1] is None
 
 
 def test_what_was_replayed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    skipped = [(item, reason) for item in ALL if (reason := _reason(item)) is not None]
-    silent = [item for item, _ in skipped if item not in ANSWERS and not item.streams]
-    streams = sum(item.streams for item, _ in skipped)
+    good = sum(not outcome.problems for outcome in PLAYED)
     with capsys.disabled():
-        print(f"\nproviders: {source()}: {len(ALL)} exchanges; request and answer replayed: {len(WHOLE)};")
-        print(f"providers: answers replayed: {len(ANSWERS)}; not expressible yet: {len(skipped)}")
-        for item, reason in skipped:
-            print(f"  not expressible yet: {item.provider} {item.exchange.name[:70]}: {reason}")
-        print(f"providers: of these streaming: {streams}; neither replayed nor streaming: {len(silent)}")
-    assert len(WHOLE) + len(skipped) == len(ALL)
-    assert {item.provider for item in WHOLE} == {"openai", "anthropic", "google"}
-    assert all(urlsplit(item.exchange.url).path.endswith("/completions") for item in silent)
+        print(f"\nproviders: {'shared recordings' if SHARED.is_dir() else 'our own fixtures'}: {default_folder()}")
+        print("\n".join(numbers(ALL, PLAYED)))
+        print(f"providers: {good} of {len(IN_SCOPE)} exchanges")
+    assert {item.provider for item in IN_SCOPE} >= set(HOSTS.values())
+    if SHARED.is_dir():
+        noted = {key_of(item) for item in IN_SCOPE}
+        assert set(EXPECTED) == noted, "an expectation that nothing is compared with, or an answer without one"

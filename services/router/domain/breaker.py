@@ -98,7 +98,7 @@ class State:
 CLOSED = State()
 
 
-def scopes(provider: str, model: str, workspace_id: int, key_id: str) -> tuple[Scope, Scope, Scope]:
+def scopes(provider: str, model: str, workspace_id: int, key_id: str) -> tuple[TargetScope, KeyScope, KeyScope]:
     """All that must work for a call: the target, the key, the key for this model."""
     return (
         TargetScope(provider, model),
@@ -164,9 +164,7 @@ def told(state: State, rest: Rest | None, level: int, now: float) -> State:
 
 
 def fault_of(
-    target: TargetScope,
-    workspace_id: int,
-    key_id: str,
+    concerned: tuple[TargetScope, KeyScope, KeyScope],
     outcome: Outcome,
     *,
     status: int | None,
@@ -175,26 +173,25 @@ def fault_of(
     sent: bool,
     detail: str | None = None,
 ) -> Fault | None:
-    """What an attempt's end says, and against whom; None: nothing, or nothing but what its own request has caused.
+    """What an attempt's end says against one of the ``scopes`` it concerned; None: nothing, or only of its own request.
 
     A rate limit and a 403 concern the key for this model, an empty account and a 401 all of the key; an error of the
     provider, silence and broken answers concern the target, whoever calls it.
     """
-    key = KeyScope(workspace_id, key_id, target.provider)
+    target, key, key_for_model = concerned
     if outcome is Outcome.RATE_LIMITED:
         rest_s = RATE_LIMITED_S if retry_after_s is None else retry_after_s
-        return Fault(
-            key._replace(model=target.model), outcome, min(max(rest_s, RATE_LIMITED_LEAST_S), RATE_LIMITED_LONGEST_S)
-        )
+        return Fault(key_for_model, outcome, min(max(rest_s, RATE_LIMITED_LEAST_S), RATE_LIMITED_LONGEST_S))
     if outcome is Outcome.QUOTA_EXHAUSTED:
         return Fault(key, outcome, QUOTA_EXHAUSTED_S)
     if outcome is Outcome.INVALID_KEY and status is not None:
-        return Fault(key._replace(model=target.model) if status == 403 else key, outcome, INVALID_KEY_S)
+        return Fault(key_for_model if status == 403 else key, outcome, INVALID_KEY_S)
     if outcome in (Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE):
         return Fault(target, outcome)
     if outcome is not Outcome.TIMEOUT or detail in _OWN_LIMITS:
         return None
-    patient = status is not None or waited_s >= (PATIENT_S if sent else PATIENT_CONNECT_S)
+    says_so = status is not None and status >= 300
+    patient = says_so or waited_s >= (PATIENT_S if sent else PATIENT_CONNECT_S)
     return Fault(target, outcome) if patient else None
 
 

@@ -11,6 +11,7 @@ from services.router.client import ProviderClient
 from tests.providers.conformance.canon import TABLE
 from tests.providers.conformance.material import Item, items_in
 from tests.providers.conformance.replay import Outcome, replay
+from tests.providers.conformance.saying import REASONS
 
 SHARED = Path(__file__).parents[4] / "shared" / "providers" / "recorded"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -25,6 +26,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.table:
         print(TABLE)
+        print("## What is refused by name, and why\n")
+        print("\n".join(f"- `{name}`: {reason}" for name, reason in sorted(REASONS.items())))
         return 0
     items = [item for item in items_in(arguments.data) if arguments.only in item.name]
     if not any(item.in_scope for item in items):
@@ -71,12 +74,12 @@ def numbers(items: list[Item], outcomes: list[Outcome]) -> list[str]:
     later = sum(not item.in_scope for item in items)
     compared = sum(outcome.request_compared for outcome in outcomes)
     refused = sum(outcome.refused is not None for outcome in outcomes)
-    by_hand = sum(outcome.by_hand for outcome in outcomes)
+    count, by_hand = len(outcomes), sum(outcome.by_hand for outcome in outcomes)
     streams = [outcome for outcome in outcomes if outcome.splits]
     return [
-        *(f"  {provider}: {good[provider]} of {count}" for provider, count in sorted(total.items())),
-        f"  requests equal field for field: {compared}; refused by name: {refused}; none: {total.total() - compared - refused}",
-        f"  answers compared with a note by hand: {by_hand}; with the reference reader: {total.total()}",
+        *(f"  {provider}: {good[provider]} of {of}" for provider, of in sorted(total.items())),
+        f"  requests equal field for field: {compared}; refused by name: {refused}; none: {count - compared - refused}",
+        f"  answers compared with a note by hand: {by_hand}; with the reference reader: {count}",
         f"  streams: {len(streams)}, cut in {sum(outcome.splits for outcome in streams)} ways",
         f"  later capabilities and other providers: {later}",
     ]

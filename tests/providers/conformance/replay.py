@@ -76,12 +76,13 @@ def adapter_for(item: Item) -> Adapter:
     return adapter
 
 
-async def replay(item: Item, client: ProviderClient) -> Outcome:
-    """Play ``item``. What differs is in ``problems``, in words that hold the difference."""
+async def replay(item: Item, client: ProviderClient, adapter: Adapter | None = None) -> Outcome:
+    """Play ``item`` with its provider's adapter, or with another. What differs is in ``problems``, with the difference."""
     outcome = Outcome(item)
     try:
-        made = _request(item, outcome)
-        received, result = await _played(item, made, client)
+        used = adapter or adapter_for(item)
+        made = _request(item, used, outcome)
+        received, result = await _played(item, made, client, used)
         if made is not None and item.exchange is not None:
             _compare_requests(item, received, outcome)
         _compare_answers(item, result, outcome)
@@ -90,14 +91,14 @@ async def replay(item: Item, client: ProviderClient) -> Outcome:
     return outcome
 
 
-def _request(item: Item, outcome: Outcome) -> HttpRequest | None:
+def _request(item: Item, adapter: Adapter, outcome: Outcome) -> HttpRequest | None:
     """Our request for what was recorded; None where there is none, or where it is refused by name."""
     if item.exchange is None:
         return None
     if item.provider == "replicate" and not (item.exchange.method == "POST" and item.exchange.request_body):
-        return _follow_up(item)
+        return _follow_up(item, adapter)
     said = say(item)
-    made = said.refused[0] if said.request is None else encoded(item, adapter_for(item), said.request)
+    made = said.refused[0] if said.request is None else encoded(item, adapter, said.request)
     if isinstance(made, HttpRequest):
         return made
     reason = reason_of(made)
@@ -107,7 +108,7 @@ def _request(item: Item, outcome: Outcome) -> HttpRequest | None:
     return None
 
 
-def _follow_up(item: Item) -> HttpRequest | None:
+def _follow_up(item: Item, adapter: Adapter) -> HttpRequest | None:
     """The poll or the cancellation our adapter asks for after it was told of this prediction."""
     assert item.exchange is not None
     steps = item.exchange.path.split("/")
@@ -115,7 +116,7 @@ def _follow_up(item: Item) -> HttpRequest | None:
         return None
     id_ = steps[steps.index("predictions") + 1]
     told = {"id": id_, "status": "starting", "urls": {}}
-    pending = adapter_for(item).chat.decode(HttpAnswer(201, {}, json.dumps(told).encode()))
+    pending = adapter.chat.decode(HttpAnswer(201, {}, json.dumps(told).encode()))
     assert isinstance(pending, Pending)
     return pending.cancel if steps[-1] == "cancel" else pending.request
 
@@ -127,8 +128,9 @@ def _base_path(item: Item) -> str:
     return path.removesuffix("/chat/completions").removesuffix("/completions").removesuffix("/embeddings")
 
 
-async def _played(item: Item, made: HttpRequest | None, client: ProviderClient) -> tuple[Received, Any]:
-    adapter = adapter_for(item)
+async def _played(
+    item: Item, made: HttpRequest | None, client: ProviderClient, adapter: Adapter
+) -> tuple[Received, Any]:
     request = made or _stand_in(item, adapter)
     async with Upstream() as upstream:
         upstream.always("POST", "*", item.answer)

@@ -83,7 +83,7 @@ def _refusals(spoken: Spoken, options: dict[str, Any]) -> Iterable[str]:
 
 
 def _names(error: ValidationError) -> list[str]:
-    """The fields that were refused, without numbers of items and names of types. A rule of the whole is about messages."""
+    """The fields that were refused, without numbers of items and names of types."""
     names = []
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = [part for part in item["loc"] if isinstance(part, str) and not part[:1].isupper()]

@@ -126,6 +126,7 @@ def test_what_a_tenant_causes_itself_never_counts(seen: Seen) -> None:
     for _ in range(100):
         # Limits of its own making: shorter than any provider can be asked to keep.
         seen.attempt(Outcome.TIMEOUT, took_s=9.9)
+        seen.attempt(Outcome.TIMEOUT, status=200, took_s=1.0)
         seen.attempt(Outcome.TIMEOUT, took_s=2.0, sent=False)
         seen.attempt(Outcome.INVALID_KEY)
         seen.attempt(Outcome.TIMEOUT, took_s=300.0, detail="total_timeout")
