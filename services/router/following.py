@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from services.router.providers.base import ChatAnswer, EmbedAnswer, Failure, HttpAnswer, HttpRequest, Pending
@@ -50,7 +51,7 @@ async def followed(
             read = answer if isinstance(answer, Failure) else decode(answer)
             troubles = troubles + 1 if _is_trouble(answer) else 0
             if isinstance(read, Pending):
-                pending = read
+                pending = read if streams else _whole(read)
             elif pending is None or pending.streams or not 0 < troubles <= MOST_TROUBLES:
                 ended = not _is_trouble(answer)
                 return read
@@ -61,6 +62,13 @@ async def followed(
     finally:
         if pending is not None and pending.cancel is not None and not ended:
             give_up(pending.cancel)
+
+
+def _whole(pending: Pending) -> Pending:
+    # Nobody listens to a stream, whatever the provider thinks it was asked for.
+    if not pending.streams or pending.poll is None:
+        return pending
+    return replace(pending, request=pending.poll, streams=False, elsewhere=None)
 
 
 def _is_trouble(answer: HttpAnswer | Failure) -> bool:

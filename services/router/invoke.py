@@ -21,8 +21,6 @@ from shared.messages.router import InvokedV1, InvokeV1, TokensV1
 from shared.messages.vocabulary import Capability
 from shared.streams import AskerGoneError, Sink
 
-_SPOKEN = frozenset({Capability.CHAT, Capability.COMPLETION})
-
 
 class Invoke:
     """Answers ``InvokeV1``."""
@@ -81,8 +79,6 @@ def _check(request: InvokeV1, alias: AliasV1) -> None:
     if (alias.capability is Capability.EMBEDDING) != (request.embedding is not None):
         wanted = "input" if alias.capability is Capability.EMBEDDING else "prompt or messages"
         raise invalid(f"This alias does {alias.capability}: give it {wanted}.", alias_name=alias.alias_name)
-    if alias.capability not in _SPOKEN | {Capability.EMBEDDING}:
-        raise invalid(f"{alias.capability} cannot be called yet; pick another alias.", alias_name=alias.alias_name)
 
 
 async def _deliver(attempted: Attempted, telling: Telling | None, sink: Sink | None) -> None:

@@ -47,7 +47,8 @@ def decode(answer: HttpAnswer) -> ChatAnswer | Failure | Pending:
         return Failure(Outcome.PROVIDER_ERROR, answer.status, "failed")
     stop, elsewhere = HttpRequest("POST", "/predictions/p/cancel", {}, b""), body.get("stream")
     follow = HttpRequest("GET", "/predictions/p", dict(AUTH) if elsewhere else {}, b"")
-    return Pending(follow, 0.0, stop, streams="stream" in body, elsewhere=elsewhere)
+    poll = HttpRequest("GET", "/predictions/p", {}, b"")
+    return Pending(follow, 0.0, stop, streams="stream" in body, elsewhere=elsewhere, poll=poll)
 
 
 async def exchange(
@@ -66,6 +67,15 @@ async def test_an_answer_at_once_is_one_request(client: ProviderClient, upstream
     assert (delivery.result, delivery.sent, _asked(upstream)) == (ANSWER, True, ["POST "])
     assert (upstream.requests[0].headers["prefer"], upstream.requests[0].headers["cancel-after"]) == ("wait=5", "30s")
     assert upstream.requests[0].headers["accept"] == "application/json"
+
+
+async def test_a_stream_nobody_listens_to_is_polled_instead(client: ProviderClient, upstream: Upstream) -> None:
+    elsewhere = f"{upstream.base_url}/elsewhere"
+    upstream.script("POST", NEW, json_answer({"status": "working", "stream": elsewhere}, 201))
+    upstream.script("GET", POLL, WORKING, READY)
+    delivery = await exchange(client, upstream)
+    assert delivery.result == ANSWER
+    assert _asked(upstream) == ["POST ", "GET /p", "GET /p"]
 
 
 async def test_it_is_asked_for_until_it_is_there(client: ProviderClient, upstream: Upstream) -> None:

@@ -101,8 +101,9 @@ class EmbedAnswer:
 class Pending:
     """The provider works on it: ask again with ``request`` after ``after_s`` seconds (0: at once).
 
-    ``cancel``: what to send when nobody wants the answer any more. ``streams``: the next answer is a stream of events.
-    ``elsewhere``: the whole address of the next request when it is not below the base URL; no key is sent there.
+    ``cancel``: what to send when nobody wants the answer any more. ``streams``: the next answer is a stream of events,
+    and ``poll`` asks for the whole answer instead. ``elsewhere``: the whole address of the next request when it is not
+    below the base URL; no key is sent there.
     """
 
     request: HttpRequest
@@ -110,6 +111,7 @@ class Pending:
     cancel: HttpRequest | None = None
     streams: bool = False
     elsewhere: str | None = None
+    poll: HttpRequest | None = None
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,12 @@ def _pending(answer: HttpAnswer, body: dict[str, Any]) -> Pending | Failure:
         return bad_response(answer, "no_prediction_id")
     # Its addresses are built here: what an answer names is not where a key goes.
     path = f"/predictions/{quote(id_, safe='')}"
-    cancel = HttpRequest("POST", f"{path}/cancel", {}, b"")
+    poll, cancel = HttpRequest("GET", path, {}, b""), HttpRequest("POST", f"{path}/cancel", {}, b"")
     stream = at(body, "urls", "stream")
     if _was_asked_to_stream(answer, body) and isinstance(stream, str) and _is_theirs(stream, at(body, "urls", "get")):
         follow = HttpRequest("GET", urlsplit(stream).path or "/", {"accept": "text/event-stream"}, b"")
-        return Pending(follow, 0, cancel, streams=True, elsewhere=stream)
-    return Pending(HttpRequest("GET", path, {}, b""), _pause_s(answer, body), cancel)
+        return Pending(follow, 0, cancel, streams=True, elsewhere=stream, poll=poll)
+    return Pending(poll, _pause_s(answer, body), cancel)
 
 
 def _was_asked_to_stream(answer: HttpAnswer, body: dict[str, Any]) -> bool:

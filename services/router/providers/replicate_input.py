@@ -41,7 +41,9 @@ def encode(request: ChatRequest) -> HttpRequest:
     else:
         raise Unfit("model_id")
     if request.stream:
-        return HttpRequest("POST", path, headers, json_body(body | {"stream": True}))
+        # The prediction is JSON; what streams is asked for where that says.
+        told = headers | {"accept": "application/json"}
+        return HttpRequest("POST", path, told, json_body(body | {"stream": True}))
     return HttpRequest("POST", path, headers | {"prefer": WAIT}, json_body(body))
 
 
