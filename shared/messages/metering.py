@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.messages.base import Part, Request, Service
-from shared.messages.vocabulary import Billing, Outcome
+from shared.messages.vocabulary import Billing, Funds, Outcome
 from shared.money import format_usd
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
@@ -36,7 +36,11 @@ class AmountsV1(Part):
 
 
 class BudgetV1(Part):
-    """One budget in its current period. Nothing above ``caps`` is ever ``spent`` plus ``held``."""
+    """One budget in its current period. Nothing above ``caps`` is ever ``spent`` plus ``held``.
+
+    ``halted``: why nothing more is admitted until somebody resumes it (a call cost more than was held for it); None:
+    it is not. Days and months begin at 00:00 UTC.
+    """
 
     workspace_id: int
     scope: Literal["key", "workspace"]
@@ -44,10 +48,12 @@ class BudgetV1(Part):
     caps: CapsV1
     spent: AmountsV1
     held: AmountsV1
-    period: Literal["month"] = "month"
+    funds: Funds = Funds.OWN
+    period: Literal["month", "day"] = "month"
     period_start: datetime
     resets_at: datetime
     blocked: bool = False
+    halted: str | None = None
 
     def public(self) -> dict[str, object]:
         """As the edge shows it: money as decimal strings of USD."""
@@ -79,7 +85,37 @@ class SetKeyBudgetV1(Request):
 
     workspace_id: int
     key_id: str
-    caps: dict[Unit, int | None]
+    caps: dict[Unit, int | None] = Field(default={})
+    day_caps: dict[Unit, int | None] = Field(default={})
+
+
+class SetWorkspaceBudgetV1(Request):
+    """Change some caps of a workspace's own budget or of its platform credits; what is spent stays spent."""
+
+    subject: ClassVar[str] = "ai.metering.budgets.workspace.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = BudgetsV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "caps": {"usd_micros": 50_000_000}}
+
+    workspace_id: int
+    funds: Funds = Funds.OWN
+    caps: dict[Unit, int | None] = Field(default={})
+    day_caps: dict[Unit, int | None] = Field(default={})
+
+
+class ResumeBudgetV1(Request):
+    """Admit calls again on a budget that was halted. ``key_id`` None: the workspace's. Idempotent."""
+
+    subject: ClassVar[str] = "ai.metering.budgets.resume.v1"
+    owner: ClassVar[Service] = Service.METERING
+    callers: ClassVar[tuple[Service, ...]] = _API
+    reply: ClassVar[type[Part]] = BudgetsV1
+    example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "key_id": KEY_ID}
+
+    workspace_id: int
+    key_id: str | None = None
+    funds: Funds = Funds.OWN
 
 
 class ListBudgetsV1(Request):
@@ -118,13 +154,15 @@ class Refusal(StrEnum):
 
     BUDGET_EXCEEDED = "budget_exceeded"
     KEY_BLOCKED = "key_blocked"
+    HALTED = "halted"
     UNPRICED = "unpriced"
 
 
 class ReservationV1(Part):
     """``granted``, or why not: ``refusal`` and the budget (as it stands) and unit that stopped it.
 
-    ``near_cap``: budgets at 80 % or more of a cap once this reservation is counted.
+    ``near_cap``: budgets at 80 % or more of a cap once this reservation is counted. ``fits_later``: only what is held
+    for calls under way stands against it, so it may be asked again.
     """
 
     attempt_id: str
@@ -132,6 +170,7 @@ class ReservationV1(Part):
     refusal: Refusal | None = None
     budget: BudgetV1 | None = None
     unit: Unit | None = None
+    fits_later: bool = False
     near_cap: tuple[BudgetV1, ...] = ()
 
 
@@ -140,6 +179,8 @@ class ReserveV1(Request):
 
     ``usd_micros`` None: the model has no price, which only budgets without a $ cap admit.
     ``attempt_id`` (UUID) is the reservation's id everywhere; asking again gives the same answer.
+    ``wait_s``: how long the asker can wait for calls under way to settle when only they stand against it; ``waited_s``:
+    how long it has waited with earlier questions, so that it keeps its place. ``funds`` never change silently.
     """
 
     subject: ClassVar[str] = "ai.metering.reserve.v1"
@@ -163,6 +204,9 @@ class ReserveV1(Request):
     usd_micros: int | None = Field(default=None, ge=0)
     tokens: int = Field(ge=0)
     ttl_s: float = Field(gt=0, le=3600)
+    funds: Funds = Funds.OWN
+    wait_s: float = Field(default=0.0, ge=0, le=30)
+    waited_s: float = Field(default=0.0, ge=0, le=600)
     attempt_index: int = 0
     trace_id: str | None = None
 
@@ -212,7 +256,10 @@ class QueryUsageV1(Request):
 
 
 class CallV1(Part):
-    """One row of the call log: one attempt. Null means unknown."""
+    """One row of the call log: one attempt. Null means unknown.
+
+    ``fallback_from``: provider/model of the first choice, when another answers. ``reserved_usd_micros``: what was held.
+    """
 
     attempt_id: str
     call_id: str
@@ -241,6 +288,10 @@ class CallV1(Part):
     trace_id: str | None
     provider_request_id: str | None
     price_version: str | None
+    funds: Funds = Funds.OWN
+    fallback_from: str | None = None
+    first_token_ms: int | None = None
+    reserved_usd_micros: int | None = None
 
 
 class CallsV1(Part):

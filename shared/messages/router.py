@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from shared.messages.base import Event, Hint, Part, Record, Request, Service
 from shared.messages.catalogue import TargetV1
 from shared.messages.chat import ChatMessageV1, ChatOptionsV1, DeltaV1, EmbeddingV1, ToolCallV1
-from shared.messages.vocabulary import Billing, Capability, KeyStatus, Outcome
+from shared.messages.vocabulary import Billing, Capability, Funds, KeyStatus, Outcome
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 ATTEMPT_ID = "0190a5c8-6f5e-7c3e-9f7b-0a4b5c6d7e8f"
@@ -277,6 +277,9 @@ class CallFinishedV1(Record):
     trace_id: str | None = None
     provider_request_id: str | None = None
     price_version: str | None = None
+    funds: Funds = Funds.OWN
+    fallback_from: TargetV1 | None = None
+    first_token_ms: int | None = None
 
     def message_id(self) -> str:
         """One fact per attempt."""

@@ -89,6 +89,13 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Funds(StrEnum):
+    """Whose money a call is paid with: the workspace's own key at the provider, or credits on the platform's keys."""
+
+    OWN = "own"
+    PLATFORM = "platform"
+
+
 class Billing(StrEnum):
     """What the ledger does with a finished attempt's reservation.
 
