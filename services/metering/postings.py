@@ -15,7 +15,7 @@ from services.metering.connection import Raw
 from services.metering.domain.ledger import Amounts, Owner, owners_of
 from services.metering.domain.settlement import Call, Settlement
 from services.metering.domain.usage import COUNTERS, Counters, RollupKey, roll_up
-from shared.messages.metering import CallV1
+from shared.messages.usage import CallV1
 
 SELECT_RESERVATIONS = (
     "SELECT attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability, attempt_index, "

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from services.metering.domain.ledger import Account, Amounts, Decision
 from shared.clock import next_month
-from shared.messages.metering import AmountsV1, BudgetV1, CallV1, CapsV1, ReservationV1
+from shared.messages.metering import AmountsV1, BudgetV1, CapsV1, ReservationV1
+from shared.messages.usage import CallV1
 
 
 def budget(account: Account, period: date) -> BudgetV1:

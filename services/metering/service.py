@@ -20,18 +20,13 @@ from shared.messages.metering import (
     BlockKeyV1,
     BudgetsV1,
     BudgetV1,
-    CallsV1,
     ListBudgetsV1,
-    QueryCallsV1,
-    QueryUsageV1,
     ReservationV1,
     ReserveV1,
     SetKeyBudgetV1,
     Unit,
-    UsageGroupV1,
-    UsageReportV1,
-    UsageV1,
 )
+from shared.messages.usage import CallsV1, QueryCallsV1, QueryUsageV1, UsageGroupV1, UsageReportV1, UsageV1
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)

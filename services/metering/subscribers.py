@@ -3,14 +3,8 @@
 from services.metering.service import MeteringService
 from shared.bus import Bus
 from shared.messages.health import PingMeteringV1
-from shared.messages.metering import (
-    BlockKeyV1,
-    ListBudgetsV1,
-    QueryCallsV1,
-    QueryUsageV1,
-    ReserveV1,
-    SetKeyBudgetV1,
-)
+from shared.messages.metering import BlockKeyV1, ListBudgetsV1, ReserveV1, SetKeyBudgetV1
+from shared.messages.usage import QueryCallsV1, QueryUsageV1
 
 
 def subscribe(bus: Bus, metering: MeteringService) -> None:

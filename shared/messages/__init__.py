@@ -1,13 +1,13 @@
 """Every published contract. Services share these classes and nothing else."""
 
-from shared.messages import alerts, catalogue, catalogue_audit, custody, health, metering, router, vault
+from shared.messages import alerts, catalogue, catalogue_audit, custody, health, metering, router, usage, vault
 from shared.messages.base import Event, Hint, Message, Record, Request
 
 ALL: tuple[type[Message], ...] = tuple(
     sorted(
         (
             item
-            for module in (alerts, catalogue, catalogue_audit, custody, health, metering, router, vault)
+            for module in (alerts, catalogue, catalogue_audit, custody, health, metering, router, usage, vault)
             for item in vars(module).values()
             if isinstance(item, type)
             and issubclass(item, Message)

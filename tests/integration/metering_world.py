@@ -22,20 +22,9 @@ from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.messages.base import Service
 from shared.messages.health import PingMeteringV1, ReadyV1
-from shared.messages.metering import (
-    BudgetsV1,
-    BudgetV1,
-    CallsV1,
-    ListBudgetsV1,
-    QueryCallsV1,
-    QueryUsageV1,
-    ReservationV1,
-    ReserveV1,
-    SetKeyBudgetV1,
-    Unit,
-    UsageReportV1,
-)
+from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, ReservationV1, ReserveV1, SetKeyBudgetV1, Unit
 from shared.messages.router import CallFinishedV1
+from shared.messages.usage import CallsV1, QueryCallsV1, QueryUsageV1, UsageReportV1
 from shared.runtime import Stop
 from shared.schemas import service_url
 from tests.integration.servers import PASSWORD, ROOT, Postgres, bus, close_queues, end, migrated_postgres, nats_server

@@ -8,11 +8,7 @@ import pytest
 
 from shared.errors import Code, OmniError
 from shared.messages.health import PingMeteringV1, ReadyV1
-from shared.messages.metering import (
-    BlockedV1,
-    BlockKeyV1,
-    Refusal,
-)
+from shared.messages.metering import BlockedV1, BlockKeyV1, Refusal
 from tests.integration.metering_world import World
 
 

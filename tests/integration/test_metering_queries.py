@@ -9,9 +9,7 @@ import pytest
 from services.metering.app import Metering
 from services.metering.domain import cursor
 from shared.errors import Code, OmniError
-from shared.messages.metering import (
-    CallV1,
-)
+from shared.messages.usage import CallV1
 from shared.messages.vocabulary import Outcome
 from tests.integration.metering_world import World
 

@@ -15,7 +15,7 @@ from services.api.http.caller import Caller, TheEdge
 from services.api.schemas import CallsQuery, WorkspaceQuery
 from services.api.service import Edge
 from shared.errors import invalid
-from shared.messages.metering import CallsV1, CallV1, QueryCallsV1, QueryUsageV1, UsageReportV1, UsageV1
+from shared.messages.usage import CallsV1, CallV1, QueryCallsV1, QueryUsageV1, UsageReportV1, UsageV1
 from shared.money import format_usd
 
 routes = APIRouter(prefix="/ai-usage", tags=["usage"])
