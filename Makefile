@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults rotate-kek verify-audit update-prices bench lock clean
+.PHONY: help run test check faults rotate-kek verify-audit replay-letters update-prices bench lock clean
 SHELL := /bin/sh
 # Compiled bytecode is what makes later starts fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,6 +43,9 @@ rotate-kek: ## give the running stack a fresh key-encryption key, online
 
 verify-audit: ## recompute the hash chains of the key audit of the running stack [WORKSPACE=…]
 	@$(INSTALL_RUN) deploy.local.verify_audit $(WORKSPACE)
+
+replay-letters: ## settle dead letters of the running stack again [ID=…]
+	@$(INSTALL_RUN) deploy.local.replay_letters $(ID)
 
 update-prices: ## what newer published prices would change; changes nothing [FROM=data.json]
 	@$(INSTALL_RUN) deploy.local.update_prices $(if $(FROM),"$(FROM)")

@@ -6,6 +6,7 @@ A request whose asker has given up (``Omnipost-Until``) is not carried out: nobo
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pydantic
@@ -17,6 +18,7 @@ from shared.clock import Clock
 from shared.errors import Code, OmniError, Problem, faults_of, unavailable
 from shared.inbox import PROBLEM, UNTIL, WORKING
 from shared.messages.base import Part, Request
+from shared.permissions import inbox_prefix
 from shared.streams import PARTS, AskerGoneError, Publish, Sinks
 from shared.telemetry import TRACEPARENT, Telemetry
 
@@ -27,6 +29,11 @@ _OVERHEAD = 4096
 
 # Takes the request, and of one whose class has a ``part`` also a ``Sink``: None when the answer is wanted whole.
 Handler = Callable[..., Awaitable[Part]]
+
+
+@cache
+def _inboxes(request: type[Request]) -> tuple[str, ...]:
+    return tuple(f"{inbox_prefix(caller)}." for caller in request.callers)
 
 
 class Answering:
@@ -45,6 +52,8 @@ class Answering:
         """A subscription's callback that serves every message in a task of its own."""
 
         async def take(message: Msg) -> None:
+            if not self._is_from_a_caller(request, message):
+                return
             if self._serving >= MAX_IN_FLIGHT:
                 await self._refuse(message, unavailable("Too many calls are in flight; try again shortly."))
                 return
@@ -55,7 +64,9 @@ class Answering:
         return take
 
     async def serve(self, request: type[Request], handler: Handler, message: Msg) -> None:
-        """Answer ``message``, whatever happens."""
+        """Answer ``message``, whatever happens; but nothing is done whose answer would not go to a caller."""
+        if not self._is_from_a_caller(request, message):
+            return
         self._serving += 1
         self._idle.clear()
         beat = None
@@ -120,6 +131,14 @@ class Answering:
         async with self._sinks.opened(reply) as sink:
             answer: Part = await handler(asked, sink)
         return answer.model_dump_json().encode(), {PARTS: str(sink.sent)}
+
+    def _is_from_a_caller(self, request: type[Request], message: Msg) -> bool:
+        # The server lets an asker name any subject for the answer. Sent on somebody's behalf to where he may not speak,
+        # an answer would be a request; and what is repeated so, by JetStream for one, leads back to nobody's inbox.
+        if message.reply.startswith(_inboxes(request)):
+            return True
+        self._log.error("request ignored: its answer would not go to a caller", subject=request.subject)
+        return False
 
     def _is_too_late(self, until: str | None) -> bool:
         return until is not None and self._clock.now().timestamp() > float(until)

@@ -31,6 +31,8 @@ from shared.streams import Sinks
 from shared.telemetry import Telemetry
 
 DRAIN_S = 1.5
+REPEATED = "Nats-Stream"
+"""The header of a stored message that JetStream says again, to whatever subject somebody has named for its answer."""
 CONTROL_WORKERS = 32
 
 E = TypeVar("E", bound=Event)
@@ -148,6 +150,9 @@ class Bus(Asking):
 
     def _hear(self, subject: str, event: type[E], handler: Callable[[E], Awaitable[None]]) -> None:
         async def hear(message: Msg) -> None:
+            if message.reply or REPEATED in (message.headers or {}):
+                self._log.error("event ignored: it was not said by its owner", subject=event.subject)
+                return
             try:
                 await handler(event.model_validate_json(message.data))
             except pydantic.ValidationError:

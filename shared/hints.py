@@ -1,7 +1,8 @@
 """Telling replicas what may spare them trouble: heard at once as an event, kept in a KV bucket for who starts later.
 
 Nothing here blocks or raises. Without NATS every replica goes by what it knows itself; without JetStream only those
-that start later know less. The bucket lies in memory: it may be lost, and whoever is there fills it again.
+that start later know less. The deployment makes the bucket (``deploy/streams.py``); it may be lost, and whoever is
+there fills it again.
 """
 
 import asyncio
@@ -14,8 +15,6 @@ from typing import Generic, TypeVar
 import pydantic
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError
 
 from shared import logs
 from shared.bus import Bus
@@ -26,8 +25,9 @@ from shared.messages.base import Hint
 TIMEOUT_S = 2.0
 AGAIN_S = 5.0
 
-# All that there is, nothing, more than the server says at once (1,024): then a newcomer learns as everybody did.
-_WHOLE = ("204", "404", "413")
+PAGE = 256
+# All that was asked for, or nothing.
+_END = ("204", "404")
 
 H = TypeVar("H", bound=Hint)
 
@@ -55,7 +55,7 @@ class Hints(Generic[H]):
         bus.on_reconnected(self._catch_up)
 
     def start(self) -> None:
-        """Make the bucket if need be and read it, in the background; again whenever the connection was lost."""
+        """Read the bucket in the background, as soon as there is one; again whenever the connection was lost."""
         self._catch_up()
 
     async def stop(self) -> None:
@@ -90,7 +90,6 @@ class Hints(Generic[H]):
     async def _caught_up(self) -> None:
         while True:
             try:
-                await self._make()
                 kept = await self._read()
             except (NatsError, OSError, OmniError) as error:
                 self._log.warning("hints cannot be read; each replica goes by its own", exc=error)
@@ -102,37 +101,32 @@ class Hints(Generic[H]):
                 self.tell(hint)
             return
 
-    async def _make(self) -> None:
-        config = StreamConfig(
-            name=f"KV_{self._kind.bucket}",
-            subjects=[f"$KV.{self._kind.bucket}.>"],
-            storage=StorageType.MEMORY,
-            max_msgs_per_subject=1,
-            max_age=self._kind.keep_s,
-            discard=DiscardPolicy.NEW,
-            allow_direct=True,
-            allow_rollup_hdrs=True,
-            deny_delete=True,
-        )
-        # One that is there with other settings is as its operator wants it.
-        with suppress(BadRequestError):
-            await self._bus.client.jetstream(timeout=TIMEOUT_S).add_stream(config)
-
     async def _read(self) -> list[Msg]:
         """The last of each. Raises NatsError."""
-        client, kept = self._bus.client, list[Msg]()
+        kept = await self._page(1)
+        # A bucket keeps one message per subject: what is there is the last of each.
+        while kept and (page := await self._page(1 + int(_header(kept[-1], "Nats-Sequence")))):
+            kept += page
+        return kept
+
+    async def _page(self, first: int) -> list[Msg]:
+        """Up to ``PAGE`` of them from the sequence ``first`` on; empty: there are no more. Raises NatsError."""
+        client, page = self._bus.client, list[Msg]()
         inbox = client.new_inbox()
         answers = await client.subscribe(inbox)
         try:
-            question = json.dumps({"multi_last": [f"$KV.{self._kind.bucket}.>"]}).encode()
-            await client.publish(f"$JS.API.DIRECT.GET.KV_{self._kind.bucket}", question, reply=inbox)
-            while not (status := _status_of(message := await answers.next_msg(TIMEOUT_S))):
-                kept.append(message)
+            question = {"seq": first, "next_by_subj": f"$KV.{self._kind.bucket}.>", "batch": PAGE}
+            await client.publish(f"$JS.API.DIRECT.GET.KV_{self._kind.bucket}", json.dumps(question).encode(), inbox)
+            while not (status := _header(message := await answers.next_msg(TIMEOUT_S), "Status")):
+                page.append(message)
+                # The server takes an empty message for the last one of an answer that crosses accounts.
+                if not message.data:
+                    return page
         finally:
             with suppress(NatsError):
                 await answers.unsubscribe()
-        if status in _WHOLE:
-            return kept
+        if status in _END:
+            return page
         raise NatsError(f"the bucket cannot be read: status {status}")
 
     def _take(self, message: Msg) -> None:
@@ -145,5 +139,5 @@ class Hints(Generic[H]):
         self._heard(hint, (self._clock.now() - told_at).total_seconds())
 
 
-def _status_of(message: Msg) -> str | None:
-    return (message.headers or {}).get("Status")
+def _header(message: Msg, name: str) -> str:
+    return (message.headers or {}).get(name, "")

@@ -1,9 +1,18 @@
-"""Who may publish and subscribe to what on NATS: derived from the messages, one user per service."""
+"""Who may publish and subscribe to what on NATS: derived from the messages, one user per service.
+
+JetStream lives in an account of its own (``docs/decisions/0002-bus.md``). A service reaches nothing in there but what
+it is handed: the records and hints it writes, and its own places to read. Whom a server answers on behalf of JetStream
+is for the asker to choose, so within one account whoever may ask JetStream anything could have it ask itself
+everything: to delete a stream, or to say what it stores to any service under any name.
+"""
 
 from dataclasses import dataclass
 
 from shared.messages import EVENTS, HINTS, RECORDS, REQUESTS
-from shared.messages.base import Service
+from shared.messages.base import Record, Service
+
+OPERATOR = "operator"
+"""The deployment's own user: the only one of JetStream's account. No service is ever given its key."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +28,17 @@ class Permissions:
     replies: int
 
 
-def inbox_prefix(service: Service) -> str:
-    """Replies to ``service`` arrive below this prefix, which no other service may subscribe to."""
-    return f"_INBOX_{service}"
+@dataclass(frozen=True)
+class Door:
+    """A subject that the account of the services imports from JetStream's. ``many``: one question, many answers."""
+
+    subject: str
+    many: bool = False
+
+
+def inbox_prefix(user: str) -> str:
+    """Replies to ``user``, a service or the operator, arrive below this prefix; nobody else may subscribe to it."""
+    return f"_INBOX_{user}"
 
 
 def permissions_of(service: Service) -> Permissions:
@@ -34,24 +51,38 @@ def permissions_of(service: Service) -> Permissions:
     subscribe.add(f"{inbox_prefix(service)}.>")
     for record in RECORDS:
         if record.consumer is service:
-            publish |= _consumer_api(record.stream)
-    for hint in HINTS:
-        if hint.owner is service:
-            # Made and read whole by its owner, which hears what changes like any other event.
-            publish |= {f"$JS.API.STREAM.CREATE.KV_{hint.bucket}", f"$JS.API.DIRECT.GET.KV_{hint.bucket}"}
+            publish |= {door.subject for door in _reading(record)}
+    # A bucket is read whole by its owner, which hears what changes like any other event.
+    publish |= {_whole_bucket(hint.bucket).subject for hint in HINTS if hint.owner is service}
     replies = max((item.max_replies for item in REQUESTS if item.owner is service), default=0)
     return Permissions(tuple(sorted(publish)), tuple(sorted(subscribe)), replies)
 
 
-def _consumer_api(stream: str) -> set[str]:
-    # The consuming service owns its stream: it creates the stream and its own consumer, and acknowledges. The
-    # acknowledgement subject's inner shape changes between server versions, so it is permitted whole.
-    return {
-        f"$JS.API.STREAM.CREATE.{stream}",
-        f"$JS.API.STREAM.UPDATE.{stream}",
-        f"$JS.API.STREAM.INFO.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.>",
-        f"$JS.API.CONSUMER.INFO.{stream}.>",
-        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>",
-        "$JS.ACK.>",
-    }
+def operator_permissions() -> Permissions:
+    """All of JetStream's API and nothing else: it makes streams, and neither says nor hears what goes through them."""
+    return Permissions(("$JS.API.>",), (f"{inbox_prefix(OPERATOR)}.>",), 0)
+
+
+def doors() -> tuple[Door, ...]:
+    """All that leads from the services to JetStream; who may go through which is in ``permissions_of``."""
+    found = {Door(record.subject) for record in RECORDS} | {Door(hint.pattern()) for hint in HINTS}
+    found |= {door for record in RECORDS for door in _reading(record)}
+    found |= {_whole_bucket(hint.bucket) for hint in HINTS}
+    return tuple(sorted(found, key=lambda door: door.subject))
+
+
+def next_of(record: type[Record]) -> str:
+    """Where the record's consumer asks for more of its stream."""
+    return f"$JS.API.CONSUMER.MSG.NEXT.{record.stream}.{record.durable()}"
+
+
+def _reading(record: type[Record]) -> set[Door]:
+    # Stream and consumer are there or not: the deployment makes them, because the body of such a request may name a
+    # subject to deliver to, and no permission can look into a body. The server puts the stream first into the subject
+    # of an acknowledgement, or after the domain and the account's hash, as it likes.
+    place = f"{record.stream}.{record.durable()}"
+    return {Door(next_of(record), many=True), Door(f"$JS.ACK.{place}.>"), Door(f"$JS.ACK.*.*.{place}.>")}
+
+
+def _whole_bucket(bucket: str) -> Door:
+    return Door(f"$JS.API.DIRECT.GET.KV_{bucket}", many=True)

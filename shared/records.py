@@ -1,5 +1,8 @@
 """Consuming a JetStream stream of facts: at least once, in batches, acknowledged only after the handler has committed.
 
+The stream and this service's place in it are made by the deployment (``deploy/streams.py``): whoever may say how a
+stream is delivered may have it delivered to others. A service waits for them, and says so when asked for its health.
+
 Why not FastStream's pull subscriber: it waits for a whole batch before it fetches again, its failed messages come
 back without a delay, and it spins once the connection is gone (``docs/decisions/0002-bus.md``).
 """
@@ -13,17 +16,18 @@ from datetime import timedelta
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
-from nats.js.errors import BadRequestError
 
-from shared import logs
-from shared.bus import Bus
+from shared import failpoints, logs
+from shared.bus import REPEATED, Bus
 from shared.clock import Clock, SystemClock
+from shared.errors import unavailable
 from shared.messages.base import Record
+from shared.permissions import next_of
 from shared.telemetry import TRACEPARENT
 
-_OTHER_CONFIGURATION = 10058  # JetStream: the stream's name is in use with a different configuration
+# No messages; and as many unacknowledged as may be.
+_NOTHING_NEW = ("404", "409")
 BATCH = 256
 # A batch costs one transaction however small it is: waiting a little makes fewer and larger ones.
 LINGER_S = 0.025
@@ -32,32 +36,38 @@ CURRENT_LAG_S = 10.0
 # What was handed to a connection that died comes again after this; no batch may take longer.
 ACK_WAIT_S = 12.0
 CURRENT_AFTER_S = 2.5 * ACK_WAIT_S
-MAX_AGE_S = 14 * 24 * 3600
-DUPLICATE_WINDOW_S = 120.0
+PROBE_S = 2.0
+# A restart of the server or of a connection is over by then.
+UNREADY_AFTER_S = 3.0
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message of a stream: its raw body, the trace it belongs to, and how often it has been delivered (from 1)."""
+    """One message of a stream: its raw body, the trace it belongs to, and how often it has been delivered (from 1).
+
+    ``subject`` says which contract the body is of, where a stream holds several.
+    """
 
     body: bytes
     traceparent: str | None
     deliveries: int
+    subject: str = ""
 
 
 Handler = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 class RecordConsumer:
-    """Feeds every record of ``record``'s stream to ``handler`` until ``stop``.
+    """Feeds every record of ``record``'s stream, of whatever contract, to ``handler`` until ``stop``.
 
     ``handler`` commits and returns, or raises: then the whole batch comes again after a growing delay. Judging a
-    malformed or poisonous message, and burying it, is the handler's work. A stream or consumer that has been
-    deleted is created again without a restart.
+    malformed or poisonous message, and burying it, is the handler's work. A stream that is not there, or has been
+    deleted, is waited for.
     """
 
-    def __init__(self, bus: Bus, record: type[Record], durable: str, handler: Handler) -> None:
-        self._bus, self._record, self._durable, self._handler = bus, record, durable, handler
+    def __init__(self, bus: Bus, record: type[Record], handler: Handler) -> None:
+        self._bus, self._record, self._handler = bus, record, handler
+        self._durable = record.durable()
         self._clock: Clock = SystemClock()
         self._log = logs.get()
         self._task: asyncio.Task[None] | None = None
@@ -65,6 +75,8 @@ class RecordConsumer:
         self._idle.set()
         self._stopping = False
         self._behind_s: float | None = None
+        self._reads_since: float | None = None
+        self._troubled_since: float | None = float("-inf")
 
     @property
     def is_current(self) -> bool:
@@ -73,13 +85,23 @@ class RecordConsumer:
         Publishers that could not reach the server retry within seconds of its return, and what was handed to a dead
         connection comes again after ``ACK_WAIT_S``: what is missing after ``CURRENT_AFTER_S`` was never published.
         """
-        caught_up = self._behind_s is not None and self._behind_s < CURRENT_LAG_S
-        return caught_up and self._bus.connected_for_s >= CURRENT_AFTER_S
+        if self._behind_s is None or self._behind_s >= CURRENT_LAG_S or self._reads_since is None:
+            return False
+        steady_s = min(self._bus.connected_for_s, self._clock.monotonic() - self._reads_since)
+        return steady_s >= CURRENT_AFTER_S
+
+    def check(self) -> None:
+        """Raises OmniError ``unavailable`` when the stream has not been there, or not been readable, for seconds."""
+        since = self._troubled_since
+        if since is not None and self._clock.monotonic() - since > UNREADY_AFTER_S:
+            stream = self._record.stream
+            raise unavailable(
+                f"The stream {stream} cannot be read; `python -m deploy.streams` makes it if it is missing."
+            )
 
     async def start(self) -> None:
-        """Create stream and consumer if need be and begin."""
-        subscription = await self._subscribe()
-        self._task = asyncio.create_task(self._run(subscription))
+        """Begin, in the background, as soon as stream and consumer are there."""
+        self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._ended)
 
     async def stop(self, grace_s: float) -> None:
@@ -99,40 +121,21 @@ class RecordConsumer:
             self._log.error("nobody reads the stream any more", stream=self._record.stream, exc=task.exception())
             self._bus.give_up()
 
-    async def _subscribe(self) -> JetStreamContext.PullSubscription:
-        stream = self._bus.client.jetstream(timeout=5)
-        config = StreamConfig(
-            name=self._record.stream,
-            subjects=[self._record.subject],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            max_age=MAX_AGE_S,
-            duplicate_window=DUPLICATE_WINDOW_S,
-        )
-        await _ensure(stream, config)
-        consumer = ConsumerConfig(
-            durable_name=self._durable,
-            name=self._durable,
-            filter_subject=self._record.subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT_S,
-            max_deliver=-1,
-            max_ack_pending=4 * BATCH,
-        )
-        await stream.add_consumer(self._record.stream, consumer)
-        return await stream.pull_subscribe_bind(self._durable, self._record.stream)
-
-    async def _run(self, subscription: JetStreamContext.PullSubscription | None) -> None:
+    async def _run(self) -> None:
+        subscription: JetStreamContext.PullSubscription | None = None
         connection, trouble = self._bus.connections, 0
         while not self._stopping:
             try:
-                if subscription is None or connection != self._bus.connections:
+                if subscription is None or trouble or connection != self._bus.connections:
                     # One that has lived through an outage may hear nothing and say nothing.
-                    connection, old, subscription = self._bus.connections, subscription, None
-                    subscription = await self._anew(old)
-                messages = await self._fetch(subscription)
+                    connection, messages = self._bus.connections, await self._probe()
+                    subscription = await self._anew(subscription)
+                else:
+                    messages = await self._fetch(subscription)
+                self._read(messages)
             except Exception as error:  # noqa: BLE001 - whatever it is, this loop must go on
-                subscription, trouble, self._behind_s = None, trouble + 1, None
+                trouble += 1
+                self._failed()
                 self._log.warning("stream cannot be read; trying again", stream=self._record.stream, exc=error)
                 await asyncio.sleep(min(READ_AGAIN_S, _delay_s(trouble)))
                 continue
@@ -142,18 +145,41 @@ class RecordConsumer:
             if 0 < len(messages) < BATCH // 2:
                 await asyncio.sleep(LINGER_S)
 
+    def _failed(self) -> None:
+        self._behind_s = self._reads_since = None
+        if self._troubled_since is None:
+            self._troubled_since = self._clock.monotonic()
+
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         try:
             messages = await subscription.fetch(BATCH, timeout=5)
         except TimeoutError:
             messages = []
-        # What a request that is over brings is an empty list as well.
+        return messages or await self._probe()
+
+    def _read(self, messages: list[Msg]) -> None:
         waited = self._clock.now() - messages[0].metadata.timestamp if messages else timedelta()
-        self._behind_s = waited.total_seconds()
-        return messages
+        self._behind_s, self._troubled_since = waited.total_seconds(), None
+        if self._reads_since is None:
+            self._reads_since = self._clock.monotonic()
+
+    async def _probe(self) -> list[Msg]:
+        """What is waiting, if anything: to hear nothing from a stream that is gone is no news.
+
+        Raises NatsError when it is gone.
+        """
+        question = b'{"batch": 1, "no_wait": true}'
+        # On a subscription of its own: a record arrives under its own subject and not under that of the inbox.
+        message = await self._bus.client.request(next_of(self._record), question, timeout=PROBE_S, old_style=True)
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            return [message]
+        if status not in _NOTHING_NEW:
+            raise NatsError(f"the stream cannot be read: status {status}")
+        return []
 
     async def _anew(self, old: JetStreamContext.PullSubscription | None) -> JetStreamContext.PullSubscription:
-        fresh = await self._subscribe()
+        fresh = await self._bus.client.jetstream().pull_subscribe_bind(self._durable, self._record.stream)
         self._log.info("reading anew", stream=self._record.stream)
         if old is not None:
             # The fresh one is what counts: an old one that cannot be given up properly is deaf all the same.
@@ -164,7 +190,9 @@ class RecordConsumer:
     async def _take(self, messages: list[Msg]) -> None:
         self._idle.clear()
         try:
-            await self._handler([_delivery(message) for message in messages])
+            messages = await self._own(messages)
+            if messages:
+                await self._handler([_delivery(message) for message in messages])
         except Exception as error:  # noqa: BLE001 - whatever it is, the batch must come again and the loop go on
             self._log.error("batch failed; it comes again", stream=self._record.stream, count=len(messages), exc=error)
             for message in messages:
@@ -172,8 +200,21 @@ class RecordConsumer:
         else:
             for message in messages:
                 await self._settle(message.ack())
+            failpoints.passing(f"{self._durable}.acknowledged")
         finally:
             self._idle.set()
+
+    async def _own(self, messages: list[Msg]) -> list[Msg]:
+        """Those that their owner has said; what somebody had JetStream repeat into the stream is dropped."""
+        own = [message for message in messages if REPEATED not in (message.headers or {})]
+        if len(own) < len(messages):
+            self._log.error(
+                "not said by its owner; dropped", stream=self._record.stream, count=len(messages) - len(own)
+            )
+            for message in messages:
+                if message not in own:
+                    await self._settle(message.term())
+        return own
 
     async def _settle(self, verdict: Awaitable[None]) -> None:
         # A lost acknowledgement brings the message again, and the handler is idempotent.
@@ -183,22 +224,10 @@ class RecordConsumer:
             self._log.warning("acknowledgement failed", stream=self._record.stream, exc=error)
 
 
-async def _ensure(stream: JetStreamContext, config: StreamConfig) -> None:
-    """Create the stream, or bring an existing one to ``config``; its replicas are its operator's choice."""
-    try:
-        await stream.add_stream(config)
-    except BadRequestError as error:
-        if error.err_code != _OTHER_CONFIGURATION:
-            raise
-        existing = (await stream.stream_info(str(config.name))).config
-        config.num_replicas, config.placement = existing.num_replicas, existing.placement
-        await stream.update_stream(config)
-
-
 def _delay_s(tries: int) -> float:
     return float(min(60, 2 ** min(tries, 6) / 2)) + random.random() / 2  # noqa: S311 - jitter
 
 
 def _delivery(message: Msg) -> Delivery:
     headers = message.headers or {}
-    return Delivery(message.data, headers.get(TRACEPARENT), message.metadata.num_delivered)
+    return Delivery(message.data, headers.get(TRACEPARENT), message.metadata.num_delivered, message.subject)

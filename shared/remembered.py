@@ -42,6 +42,11 @@ class Remembered(Generic[K, V]):
             asking.add_done_callback(lambda task: self._answered(key, task))
         return await asyncio.shield(asking)
 
+    def peek(self, key: K) -> V | None:
+        """The value of ``key`` if it is known at this moment; nothing is read."""
+        known = self._known.get(key)
+        return known[1] if known and self._clock.monotonic() < known[0] else None
+
     def forget(self, key: K) -> None:
         """Drop what is known, and what is being read: that may be older than the change."""
         self._known.pop(key, None)

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import pydantic
 import uvloop
 
-from shared import logs
+from shared import failpoints, logs
 from shared.errors import OmniError, faults_of, invalid
 from shared.messages.base import Service
 from shared.settings import ServiceSettings
@@ -36,6 +36,7 @@ def load_settings(kind: type[S], service: Service) -> S:
         named = "; ".join(f"{fault['field'].upper()}: {fault['problem']}" for fault in faults)
         raise invalid(f"The environment of the {service} service is not right: {named}.") from None
     logs.configure(service, settings.log_level)
+    failpoints.arm_from(settings.omnipost_failpoints_dir if settings.omnipost_env == "local" else None)
     return settings
 
 

@@ -18,6 +18,8 @@ class ServiceSettings(BaseSettings):
     omnipost_env: Literal["local", "production"] = "local"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otel_exporter_otlp_endpoint: str | None = None
+    # Only for tests, and only where ``omnipost_env`` is local (``shared/failpoints.py``).
+    omnipost_failpoints_dir: Path | None = None
 
 
 def read_secret(path: Path) -> str:

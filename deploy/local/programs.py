@@ -52,6 +52,8 @@ def environment_of(wiring: Wiring, name: str) -> dict[str, str]:
     }
     if wiring.nkeys is not None:
         environment["NATS_NKEY_SEED_FILE"] = str(wiring.nkeys / f"nkey-{name}.seed")
+    if settings.failpoints_dir:
+        environment["OMNIPOST_FAILPOINTS_DIR"] = settings.failpoints_dir
     if settings.otlp_endpoint:
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.otlp_endpoint
     return environment
@@ -79,5 +81,6 @@ def _own(wiring: Wiring, name: str) -> Mapping[str, str]:
             "OMNIPOST_PORT": str(settings.port),
             "TOKEN_PEPPER_FILE": str(secrets / "token-pepper"),
             "ADMIN_TOKEN_FILE": str(wiring.admin_token),
+            "OMNIPOST_ALLOWED_PRIVATE_HOSTS": settings.allowed_private_hosts,
         }
     return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import nkeys
 
 from deploy.local.home import Home, write_private
+from shared.permissions import OPERATOR
 from shared.sealing import VaultIdentity
 
 KEKS = "kek"
@@ -28,13 +29,19 @@ def ensure(home: Home, services: tuple[str, ...]) -> None:
     _once(folder / "pg-admin", lambda: secrets.token_urlsafe(24))
     for service in services:
         _once(folder / f"pg-{service}", lambda: secrets.token_urlsafe(24))
-        _once(folder / f"nkey-{service}.seed", _seed)
+    for user in (*services, OPERATOR):
+        _once(seed_file(home, user), _seed)
     _once(home.admin_token, lambda: f"omni_{secrets.token_urlsafe(32)}")
 
 
-def nkey(home: Home, service: str) -> str:
-    """The public half of the service's NATS seed: its user name on the bus."""
-    seed = (home.secrets / f"nkey-{service}.seed").read_bytes().strip()
+def seed_file(home: Home, user: str) -> Path:
+    """Where a NATS user's seed is: a service's, or the operator's, which no service is given."""
+    return home.secrets / f"nkey-{user}.seed"
+
+
+def nkey(home: Home, user: str) -> str:
+    """The public half of the user's NATS seed: its name on the bus."""
+    seed = seed_file(home, user).read_bytes().strip()
     public: bytes = nkeys.from_seed(seed).public_key
     return public.decode()
 

@@ -22,6 +22,7 @@ class Settings:
     inherited: Mapping[str, str]
     nats_url: str | None = field(default=None, repr=False)
     nkeys_dir: Path | None = None
+    nats_operator_seed: Path | None = None
     database_url: str | None = field(default=None, repr=False)
     ai_encryption_key: str | None = field(default=None, repr=False)
     ai_encryption_key_previous: str | None = field(default=None, repr=False)
@@ -29,6 +30,7 @@ class Settings:
     otlp_endpoint: str | None = None
     log_level: str = "info"
     under_make: bool = False
+    failpoints_dir: str | None = None
 
 
 def read() -> Settings:
@@ -42,13 +44,14 @@ def parse(environment: Mapping[str, str]) -> Settings:
     level = given.get("LOG_LEVEL", "info").lower()
     if level not in LOG_LEVELS:
         raise CannotStart(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
-    nkeys = given.get("OMNIPOST_NKEYS_DIR")
+    nkeys, operator = given.get("OMNIPOST_NKEYS_DIR"), given.get("OMNIPOST_NATS_OPERATOR_SEED_FILE")
     return Settings(
         home=Path(given.get("OMNIPOST_HOME", ".omnipost")).expanduser(),
         port=_port(given.get("OMNIPOST_PORT", "8080")),
         inherited={name: given[name] for name in INHERITED if name in given},
         nats_url=given.get("NATS_URL"),
         nkeys_dir=Path(nkeys) if nkeys else None,
+        nats_operator_seed=Path(operator) if operator else None,
         database_url=given.get("DATABASE_URL"),
         ai_encryption_key=given.get("AI_ENCRYPTION_KEY"),
         ai_encryption_key_previous=given.get("AI_ENCRYPTION_KEY_PREVIOUS"),
@@ -56,6 +59,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         otlp_endpoint=given.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
         log_level=level,
         under_make="MAKELEVEL" in given,
+        failpoints_dir=given.get("OMNIPOST_FAILPOINTS_DIR"),
     )
 
 

@@ -5,21 +5,23 @@ import signal
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from deploy import streams
 from deploy.local import leftovers, nats, postgres, programs, schema
 from deploy.local.child import Child, Program
 from deploy.local.edge import Edge
 from deploy.local.home import Home, is_free
 from deploy.local.programs import SERVICES, Wiring
-from deploy.local.secret_files import ensure, nkey
+from deploy.local.secret_files import ensure, nkey, seed_file
 from deploy.local.settings import CannotStart, Settings
 from shared.clock import Clock
 from shared.messages.base import Service
-from shared.permissions import permissions_of
+from shared.permissions import OPERATOR, permissions_of
 from shared.schemas import database_of
 
 READY_S = 90.0
 LISTENS_S = 15.0
 POLL_S = 0.05
+LOOK_AT_STORE_S = 1.0
 LOG_LINES = 15
 # Who is asked to stop, and until how many seconds after the signal the next ones wait. The edge and the router finish
 # the calls in flight (the edge a little ahead, so that it still finds a router); those that settle them stop last.
@@ -43,6 +45,7 @@ class Stack:
         self._settings, self._home, self._clock = settings, home, clock
         self._children: dict[str, Child] = {}
         self._taken = {settings.port}
+        self._watching: list[asyncio.Task[None]] = []
         self.hurry = asyncio.Event()
 
     @property
@@ -64,7 +67,9 @@ class Stack:
         self._run(programs.sandbox(wiring))
         if self._settings.nats_url is None:
             self._run(self._nats(wiring))
+            self._watching.append(asyncio.create_task(self._watch_store()))
         await _listens("NATS", wiring.nats_url, 4222)
+        await self._keep_streams(wiring.nats_url)
         await _listens("PostgreSQL", wiring.database_url, 5432)
         await schema.ensure(self._home, wiring.database_url, self._settings.inherited)
         await self._until_ready()
@@ -74,6 +79,9 @@ class Stack:
         """End everything that was started; done within 20 seconds."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         for names, until_s in STOPPING:
             stopping = []
             for name in names:
@@ -92,6 +100,25 @@ class Stack:
     def _reap(self) -> None:
         for child in self._children.values():
             child.reap()
+
+    async def _keep_streams(self, url: str) -> None:
+        settings = self._settings
+        seed = settings.nats_operator_seed if settings.nats_url else seed_file(self._home, OPERATOR)
+        if seed is None and settings.nkeys_dir is not None:
+            say("OMNIPOST_NATS_OPERATOR_SEED_FILE is not set, so the streams must be there already.")
+            say(streams.instructions())
+            return
+        keeper = streams.Keeper(url, seed, say)
+        await keeper.begin(LISTENS_S)
+        self._watching.append(asyncio.create_task(keeper.keep()))
+
+    async def _watch_store(self) -> None:
+        store = nats.Store(self._home)
+        while True:
+            await asyncio.sleep(LOOK_AT_STORE_S)
+            if store.is_lost():
+                say("nats has lost its files; starting it again")
+                self._children["nats"].kill()
 
     def _port(self, name: str) -> int:
         port = self._home.kept_port(name, self._taken)
@@ -126,7 +153,7 @@ class Stack:
     def _nats(self, wiring: Wiring) -> Program:
         users = {nkey(self._home, name): permissions_of(Service(name)) for name in SERVICES}
         port = urlsplit(wiring.nats_url).port or 0
-        return nats.program(self._home, users, port, self._settings.inherited)
+        return nats.program(self._home, users, nkey(self._home, OPERATOR), port, self._settings.inherited)
 
     async def _until_ready(self) -> None:
         deadline = self._clock.monotonic() + READY_S

@@ -9,38 +9,71 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from services.api.contents import Contents
 from services.api.custody import Custody
 from services.api.domain.access import Role, masked_token, token_hash
-from services.api.http import aliases, custody, errors, health, invoke, keys, providers, usage, workspaces
+from services.api.exports import Exports
+from services.api.http import (
+    aliases,
+    bookkeeping,
+    budgets,
+    contents,
+    custody,
+    errors,
+    export,
+    health,
+    invoke,
+    keys,
+    providers,
+    usage,
+    webhooks,
+    workspaces,
+)
 from services.api.http.caller import Doorkeeper
 from services.api.http.middleware import Edge as EdgeMiddleware
+from services.api.notifying import Notifying
 from services.api.service import Edge
 from services.api.settings import Settings
 from services.api.store import Store, TokenRow
+from services.api.webhooks import Webhooks
 from shared import logs, sealing
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.destinations import parse_allowed
 from shared.errors import OmniError
 from shared.messages.base import Service
 from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 FIRST_WORKSPACE = 1
 ADMIN_TOKEN = UUID(int=1)
 SEED_EVERY_S = 0.25
 SEED_AGAIN_S = 10.0
 
 
-def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asyncio.Event) -> FastAPI:
+def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asyncio.Event, hooks: Webhooks) -> FastAPI:
     """The routes, with their state."""
     app = FastAPI(title="OmniPost AI provider system", version="0.1.0", docs_url=None, redoc_url=None)
-    app.state.edge, app.state.custody = edge, custodian
+    app.state.edge, app.state.custody, app.state.webhooks = edge, custodian, hooks
     app.state.doorkeeper, app.state.seeded = doorkeeper, seeded
     app.router.routes.append(Route("/ai-invoke", invoke.invoke, methods=["POST"]))
-    for module in (keys, aliases, providers, usage, workspaces, custody, health):
+    for module in (
+        bookkeeping,
+        budgets,
+        contents,
+        keys,
+        aliases,
+        providers,
+        usage,
+        export,
+        webhooks,
+        workspaces,
+        custody,
+        health,
+    ):
         app.include_router(module.routes)
     errors.install(app)
     invoke.document(app)
@@ -71,7 +104,12 @@ class App:
         self._seeded = asyncio.Event()
         doorkeeper = Doorkeeper(self._store, self._clock, self._pepper)
         self._custody = Custody(self._edge, self._clock)
-        app = EdgeMiddleware(http_app(self._edge, self._custody, doorkeeper, self._seeded), self._telemetry)
+        allowed = parse_allowed(settings.omnipost_allowed_private_hosts)
+        self._notifying = Notifying(self._bus, self._database, self._clock, self._pepper, allowed)
+        routes = http_app(self._edge, self._custody, doorkeeper, self._seeded, self._notifying.webhooks)
+        routes.state.contents = Contents(self._bus, vault)
+        routes.state.exports = Exports(self._bus, self._pepper)
+        app = EdgeMiddleware(routes, self._telemetry)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -97,6 +135,7 @@ class App:
         await self._database.wait_for_schema(SCHEMA)
         await self._first_rows()
         self._tasks.append(asyncio.create_task(self._complete()))
+        await self._notifying.start()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more requests, let those in flight finish."""
@@ -105,6 +144,7 @@ class App:
         serving, seeding = self._tasks
         seeding.cancel()
         await asyncio.wait({serving}, timeout=grace_s + 1)
+        await self._notifying.stop(2)
         await self._bus.stop(1)
         await self._database.close()
         self._telemetry.stop()

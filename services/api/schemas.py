@@ -17,8 +17,10 @@ from pydantic import (
 )
 
 from shared.messages.catalogue import ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
+from shared.messages.metering import Unit
 from shared.messages.vault import RestrictionsV1
 from shared.messages.vocabulary import Capability, Feature, Modality, Outcome
+from shared.money import micros_from_usd
 
 _SECRET = re.compile(r"[!-~]{8,4096}")
 _TEXT = r"^[^\x00-\x1f\x7f]+$"
@@ -83,7 +85,28 @@ class Restrictions(Body):
         return RestrictionsV1(models=self.models, regions=self.regions)
 
 
-class KeyIn(Body):
+class Limits(Body):
+    """Budgets. Days and months begin at 00:00 UTC; null is no limit."""
+
+    monthly_budget_usd: Usd | None = None
+    monthly_budget_tokens: Count | None = None
+    monthly_budget_requests: Count | None = None
+    daily_budget_usd: Usd | None = None
+    daily_budget_tokens: Count | None = None
+    daily_budget_requests: Count | None = None
+
+    def caps(self, period: Literal["monthly", "daily"]) -> dict[Unit, int | None]:
+        """The caps that were named, null ones too; money in micro-dollars."""
+        named = {unit: f"{period}_budget_{suffix}" for unit, suffix in _SUFFIXES.items()}
+        given = {unit: getattr(self, name) for unit, name in named.items() if name in self.model_fields_set}
+        usd = given.get("usd_micros")
+        return given if usd is None else given | {"usd_micros": micros_from_usd(usd)}
+
+
+_SUFFIXES: dict[Unit, str] = {"usd_micros": "usd", "tokens": "tokens", "requests": "requests"}
+
+
+class KeyIn(Limits):
     """A key to store. ``scopes`` left out: text only."""
 
     workspace_id: WorkspaceId | None = None
@@ -92,12 +115,9 @@ class KeyIn(Body):
     api_key: Secret
     scopes: Scopes = Field(default={Modality.TEXT: True})
     restrictions: Restrictions = Restrictions()
-    monthly_budget_usd: Usd | None = None
-    monthly_budget_tokens: Count | None = None
-    monthly_budget_requests: Count | None = None
 
 
-class KeyChange(Body):
+class KeyChange(Limits):
     """What to change of a key; what is left out stays. A budget of null removes the limit."""
 
     workspace_id: WorkspaceId | None = None
@@ -105,9 +125,6 @@ class KeyChange(Body):
     api_key: Secret | None = None
     scopes: Scopes | None = None
     restrictions: Restrictions | None = None
-    monthly_budget_usd: Usd | None = None
-    monthly_budget_tokens: Count | None = None
-    monthly_budget_requests: Count | None = None
 
 
 class Fallback(Body):

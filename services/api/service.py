@@ -1,14 +1,14 @@
 """What the edge does that takes more than one message: adding a key, listing keys with their budgets, workspaces."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 from services.api.domain.access import Action, Principal, masked_token, token_hash
-from services.api.schemas import KeyChange, KeyIn, TokenIn
+from services.api.schemas import KeyChange, KeyIn, Limits, TokenIn
 from services.api.store import Store, TokenRow
 from shared import sealing
 from shared.bus import Bus
@@ -17,11 +17,10 @@ from shared.errors import OmniError, invalid, not_found
 from shared.messages.base import Done
 from shared.messages.catalogue import ListProvidersV1, ProvidersV1, ProviderV1, SeedWorkspaceV1
 from shared.messages.custody import ActorV1
-from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, SetKeyBudgetV1, Unit
+from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, SetKeyBudgetV1
 from shared.messages.router import VerdictV1, VerifyKeyV1
 from shared.messages.vault import CreateKeyV1, GetKeyV1, KeysV1, KeyV1, ListKeysV1, RevokeKeyV1, UpdateKeyV1
 from shared.messages.vocabulary import Modality
-from shared.money import micros_from_usd
 from shared.remembered import Remembered
 
 VERIFY_TIMEOUT_S = 20.0
@@ -34,10 +33,14 @@ SYNONYMS = {"gemini": "google", "zai": "zhipu", "glm": "zhipu"}
 
 @dataclass(frozen=True)
 class KeyWithBudget:
-    """A stored key and its budget; None when metering does not know the key (it cannot be used then)."""
+    """A stored key and its budget; None when metering does not know the key (it cannot be used then).
+
+    ``day``: the same budget on its day; None when that has no limit.
+    """
 
     key: KeyV1
     budget: BudgetV1 | None
+    day: BudgetV1 | None = None
 
 
 class Edge:
@@ -79,9 +82,7 @@ class Edge:
         """Store a key with its budget and verify it. A refused key is stored as ``invalid``, to be mended later."""
         provider = await self.provider(body.provider)
         key_id = str(uuid4())
-        budget = await self.bus.request(
-            SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=_caps(body)), BudgetV1
-        )
+        await self._set_caps(workspace_id, key_id, body)
         created = CreateKeyV1(
             key_id=key_id,
             workspace_id=workspace_id,
@@ -95,8 +96,7 @@ class Edge:
         )
         await self.bus.request(created, KeyV1)
         await self._try_verify(workspace_id, key_id)
-        key = await self.bus.request(GetKeyV1(workspace_id=workspace_id, key_id=key_id), KeyV1)
-        return KeyWithBudget(key, budget)
+        return await self.key(workspace_id, key_id)
 
     async def change_key(self, key: KeyV1, body: KeyChange, actor: ActorV1) -> KeyWithBudget:
         """Change what ``body`` names; a new secret is verified before the answer."""
@@ -117,8 +117,8 @@ class Edge:
         )
         # The vault refuses what cannot be done before any cap is moved.
         await self.bus.request(change, KeyV1)
-        if caps := _caps(body):
-            await self.bus.request(SetKeyBudgetV1(workspace_id=key.workspace_id, key_id=key.id, caps=caps), BudgetV1)
+        if body.caps("monthly") or body.caps("daily"):
+            await self._set_caps(key.workspace_id, key.id, body)
         if sealed:
             await self._try_verify(key.workspace_id, key.id)
         return await self.key(key.workspace_id, key.id)
@@ -143,22 +143,27 @@ class Edge:
     async def key(self, workspace_id: int, key_id: str) -> KeyWithBudget:
         """One key with its budget."""
         key = await self.bus.request(GetKeyV1(workspace_id=workspace_id, key_id=key_id), KeyV1)
-        return KeyWithBudget(key, (await self._budgets(workspace_id)).get(key_id))
+        return _with_budget(key, await self.budgets(workspace_id))
 
     async def keys(self, workspace_id: int) -> list[KeyWithBudget]:
         """Every key of a workspace, oldest first, revoked ones included."""
         keys = await self.bus.request(ListKeysV1(workspace_id=workspace_id), KeysV1)
-        budgets = await self._budgets(workspace_id)
-        return [KeyWithBudget(key, budgets.get(key.id)) for key in keys.items]
+        budgets = await self.budgets(workspace_id)
+        return [_with_budget(key, budgets) for key in keys.items]
 
     async def revoke_key(self, key: KeyV1, actor: ActorV1) -> None:
         """After this returns no call runs or starts with the key."""
         revoke = RevokeKeyV1(workspace_id=key.workspace_id, key_id=key.id, actor=actor)
         await self.bus.request(revoke, Done, timeout=REVOKE_TIMEOUT_S)
 
-    async def _budgets(self, workspace_id: int) -> Mapping[str, BudgetV1]:
-        budgets = await self.bus.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)
-        return {budget.key_id: budget for budget in budgets.items if budget.key_id}
+    async def budgets(self, workspace_id: int) -> tuple[BudgetV1, ...]:
+        """Every budget of a workspace: its own first, its credits, its keys'."""
+        return (await self.bus.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)).items
+
+    async def _set_caps(self, workspace_id: int, key_id: str, limits: Limits) -> None:
+        caps, day_caps = limits.caps("monthly"), limits.caps("daily")
+        request = SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=caps, day_caps=day_caps)
+        await self.bus.request(request, BudgetV1)
 
     def _sealed(self, secret: str, workspace_id: int, key_id: str, provider: str, host: str) -> str:
         info = sealing.key_info(workspace_id=workspace_id, key_id=key_id, provider=provider, host=host)
@@ -210,14 +215,6 @@ def _enabled(scopes: Mapping[Modality, bool]) -> frozenset[Modality]:
     return frozenset(modality for modality, allowed in scopes.items() if allowed)
 
 
-def _caps(body: KeyIn | KeyChange) -> dict[Unit, int | None]:
-    caps: dict[Unit, int | None] = {}
-    given = body.model_fields_set
-    if "monthly_budget_usd" in given:
-        usd = body.monthly_budget_usd
-        caps["usd_micros"] = None if usd is None else micros_from_usd(usd)
-    if "monthly_budget_tokens" in given:
-        caps["tokens"] = body.monthly_budget_tokens
-    if "monthly_budget_requests" in given:
-        caps["requests"] = body.monthly_budget_requests
-    return caps
+def _with_budget(key: KeyV1, budgets: Sequence[BudgetV1]) -> KeyWithBudget:
+    mine = {budget.period: budget for budget in budgets if budget.key_id == key.id}
+    return KeyWithBudget(key, mine.get("month"), mine.get("day"))

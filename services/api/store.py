@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, col, func, or_, select, update
+from sqlmodel import Field, SQLModel, col, func, or_, select, text, update
 
 from services.api.domain.access import Principal, Role
 from shared.db import EVERY_WORKSPACE, Database, Scope
@@ -50,6 +50,7 @@ class TokenRow(SQLModel, table=True):
 
 
 MAX_DRAWS = 100
+_NO_WEBHOOKS = text("DELETE FROM webhooks WHERE workspace_id = :workspace_id")
 
 
 class Store:
@@ -159,6 +160,8 @@ class Store:
         async with self._database.session(workspace_id) as session:
             found = bool((await session.exec(close)).rowcount)
             await session.exec(revoke)
+            # With their deliveries: nothing of the workspace is sent any more.
+            await (await session.connection()).execute(_NO_WEBHOOKS, {"workspace_id": workspace_id})
         return found
 
     async def unshredded(self) -> list[int]:

@@ -1,28 +1,36 @@
 """The only wiring of metering."""
 
-from nats.errors import Error as NatsError
-
+from services.metering.actions import Actions
+from services.metering.budgets import Budgets
 from services.metering.connection import Connection
+from services.metering.consequences import ALERTS, ROOM
+from services.metering.contents import Contents
+from services.metering.exports import Exports
+from services.metering.forgetting import Forgetter
 from services.metering.ledger import Ledger
+from services.metering.letters import Letters
+from services.metering.notices import Notices
+from services.metering.reconciling import Reconciliation
+from services.metering.reports import Reports
+from services.metering.retention import Purger, Retention
 from services.metering.service import MeteringService
 from services.metering.settings import Settings
 from services.metering.settler import Settler
 from services.metering.store import Store
-from services.metering.subscribers import subscribe
+from services.metering.subscribers import subscribe, subscribe_books, subscribe_contents, subscribe_exports
 from services.metering.sweeper import Sweeper
+from services.metering.teller import Teller
 from shared import logs
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
-from shared.errors import unavailable
 from shared.messages.base import Service
 from shared.messages.router import CallFinishedV1
 from shared.records import RecordConsumer
 from shared.runtime import Stop, load_settings
 from shared.telemetry import Telemetry
 
-SCHEMA = "0002"
-DURABLE = "metering-calls"
+SCHEMA = "0007"
 
 
 class Metering:
@@ -37,29 +45,57 @@ class Metering:
         self.sweeper = Sweeper(
             Connection(self.database), clock, settings.metering_sweep_s, lambda: self.consumer.is_current
         )
-        self.consumer = RecordConsumer(self.bus, CallFinishedV1, DURABLE, self.settler.settle)
-        subscribe(self.bus, MeteringService(self.ledger, Store(self.database), clock))
+        self.consumer = RecordConsumer(self.bus, CallFinishedV1, self.settler.settle)
+        store, reports = Store(self.database), Reports(self.database)
+        budgets = Budgets(self.database)
+        subscribe(self.bus, MeteringService(self.ledger, budgets, reports, store, clock, self.consumer.check))
+        self.teller = Teller(self.database, self.bus, clock)
+        self.books = Connection(self.database)
+        subscribe_books(
+            self.bus,
+            Letters(self.books, clock),
+            Reconciliation(self.books, clock),
+            Retention(self.books, clock),
+            Actions(self.database),
+        )
+        subscribe_exports(self.bus, Exports(self.database))
+        self.forgetter = Forgetter(Connection(self.database), clock)
+        self.kept = Connection(self.database)
+        subscribe_contents(self.bus, Contents(self.kept, clock, self.bus.announce, self.forgetter.wake))
+        self.purger = Purger(Connection(self.database), clock)
+        self.notices = Notices(self.database, {ROOM: self._room, ALERTS: lambda _: self.teller.wake()})
 
     async def start(self) -> None:
         """Serve, once the schema is there. Raises OmniError ``unavailable``."""
         await self.database.wait_for_schema(SCHEMA)
         await self.ledger.start()
         await self.bus.start()
-        try:
-            await self.consumer.start()
-        except NatsError as error:
-            raise unavailable("The call stream cannot be set up; is JetStream enabled?") from error
+        await self.consumer.start()
         await self.sweeper.start()
+        await self.purger.start()
+        await self.forgetter.start()
+        await self.teller.start()
+        await self.notices.start()
 
     async def stop(self, grace_s: float) -> None:
         """Commit and acknowledge what is in flight, within ``grace_s`` seconds, then release everything."""
         await self.sweeper.stop()
+        await self.purger.stop()
+        await self.forgetter.stop()
+        await self.notices.stop()
+        await self.teller.stop()
+        self.ledger.close_room()
         await self.consumer.stop(grace_s / 2)
         await self.bus.stop(grace_s / 2)
         await self.ledger.stop()
         await self.settler.close()
+        await self.books.close()
+        await self.kept.close()
         await self.database.close()
         self.telemetry.stop()
+
+    def _room(self, budgets: str) -> None:
+        self.ledger.room_in(map(int, budgets.split(",")))
 
 
 async def start(stop: Stop) -> Metering:

@@ -1,49 +1,27 @@
 """Group commit: reservations that arrive while a transaction runs share the next one, answered after its commit.
 
 One hot budget row then costs one lock and one update per group instead of per call. The row locks decide between
-replicas, so any number of them may run.
+replicas, so any number of them may run. Who must wait for calls under way does so in the ``WaitingRoom``, and is asked
+about again whenever room is told of (``notices.py``), and now and then in any case.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
-from services.metering import accounts
-from services.metering.connection import BAD_DATA, Connection, Raw
-from services.metering.domain.ledger import Account, Amounts, Ask, Decision, Owner, decide, near_cap, owners_of
+from services.metering.connection import BAD_DATA, Connection
+from services.metering.domain.ledger import Ask, Decision
+from services.metering.granting import Verdict, admit
+from services.metering.waiting import Waiting, WaitingRoom
 from shared import logs
-from shared.clock import Clock, month_of
+from shared.clock import Clock
 from shared.errors import Code, OmniError, invalid, unavailable
+from shared.messages.metering import Refusal
 
 MAX_GROUP = 256
 PATIENCE_S = 2.5
 """Below the asker's own time limit: whoever has waited longer has gone, and a grant would only strand a hold."""
-
-_KNOWN = "SELECT attempt_id, workspace_id, key_id, state FROM reservations WHERE attempt_id = ANY(%s::uuid[])"
-_INSERT = """
-    INSERT INTO reservations (attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability,
-        attempt_index, trace_id, usd_micros, tokens, expires_at, period_start, created_at)
-    SELECT a.*, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::integer[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[]) AS a
-"""
-_HOLD = """
-    INSERT INTO budget_periods AS p (budget_id, period_start, held_usd_micros, held_tokens, held_requests)
-    SELECT a.budget_id, %s, a.usd_micros, a.tokens, a.requests
-    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS a (budget_id, usd_micros, tokens, requests)
-    ON CONFLICT (budget_id, period_start) DO UPDATE SET
-        held_usd_micros = p.held_usd_micros + excluded.held_usd_micros,
-        held_tokens = p.held_tokens + excluded.held_tokens,
-        held_requests = p.held_requests + excluded.held_requests
-"""
-Verdict = Decision | OmniError
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    ask: Ask
-    since: float
-    verdict: asyncio.Future[Decision]
+LOOK_AGAIN_S = 0.1
 
 
 class Ledger:
@@ -51,8 +29,11 @@ class Ledger:
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._connection, self._clock = connection, clock
-        self._queue: list[_Waiting] = []
+        self._queue: list[Waiting] = []
+        self._room = WaitingRoom()
         self._wake = asyncio.Event()
+        self._looked_at = clock.monotonic()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._log = logs.get()
 
@@ -65,45 +46,94 @@ class Ledger:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self.close_room()
         self._answer(self._queue, [unavailable("Metering is stopping; try again.")] * len(self._queue))
         self._queue = []
         await self._connection.close()
 
     async def reserve(self, ask: Ask) -> Decision:
-        """Decide about ``ask``; committed when this returns.
+        """Decide about ``ask``; committed when this returns, ``ask.wait_s`` seconds later at most if it must wait.
 
         Raises OmniError: ``unavailable`` (the database is away; whether it is held is unknown), ``conflict`` (the
         attempt id is another's, or its attempt is over), ``invalid_request``.
         """
         verdict: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(ask, self._clock.monotonic(), verdict))
+        self._queue.append(Waiting(ask, self._clock.monotonic(), verdict))
         self._wake.set()
         return await verdict
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for room."""
+        return len(self._room)
+
+    def room_in(self, budgets: Iterable[int]) -> None:
+        """Calls have settled: ask again about those whom these budgets stopped."""
+        self._room.look(budgets)
+        self._wake.set()
+
+    def close_room(self) -> None:
+        """Nobody waits here any more: they may ask another replica, and keep their place."""
+        self._closing = True
+        left = self._room.empty()
+        self._answer(left, [_not_yet(one) for one in left])
+
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
-            group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
-            if not self._queue:
-                self._wake.clear()
+            await self._work()
+            group = self._group()
             try:
                 await self._serve(group)
             except asyncio.CancelledError:
                 self._answer(group, [unavailable("Metering is stopping; try again.")] * len(group))
                 raise
 
-    async def _serve(self, group: list[_Waiting]) -> None:
-        earliest = self._clock.monotonic() - PATIENCE_S
-        late = [waiting for waiting in group if waiting.since < earliest]
+    async def _work(self) -> None:
+        """Return when there is something to do."""
+        if self._queue or self._room.is_due:
+            return
+        self._wake.clear()
+        if not self._room:
+            await self._wake.wait()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await self._wake.wait()
+
+    def _group(self) -> list[Waiting]:
+        now = self._clock.monotonic()
+        if self._room and now - self._looked_at >= LOOK_AGAIN_S:
+            self._looked_at = now
+            over = self._room.out_of_time(now)
+            self._answer(over, [_not_yet(one) for one in over])
+            self._room.look()
+        called = self._room.call(MAX_GROUP // 2)
+        space = MAX_GROUP - len(called)
+        arrived, self._queue = self._queue[:space], self._queue[space:]
+        earliest = now - PATIENCE_S
+        late = [waiting for waiting in arrived if waiting.since < earliest]
         self._answer(late, [unavailable("Metering is too busy; try again shortly.")] * len(late))
-        group = [waiting for waiting in group if waiting.since >= earliest and not waiting.verdict.done()]
-        if group:
-            self._answer(group, await self._verdicts([waiting.ask for waiting in group]))
+        return [one for one in called + arrived if not one.verdict.done()]
+
+    async def _serve(self, group: Sequence[Waiting]) -> None:
+        if not group:
+            return
+        verdicts = await self._verdicts([waiting.ask for waiting in group])
+        now = self._clock.monotonic()
+        for waiting, verdict in zip(group, verdicts, strict=True):
+            if isinstance(verdict, Decision) and verdict.fits_later and waiting.until > now and not self._closing:
+                waiting.last = verdict
+                if self._room.enter(waiting):
+                    continue
+            elif isinstance(verdict, Decision) and verdict.granted and waiting.last is not None:
+                # Where one has found room, the next may.
+                self._room.look_at(waiting.ask.owners[0])
+            self._answer([waiting], [verdict])
 
     async def _verdicts(self, asks: Sequence[Ask]) -> Sequence[Verdict]:
         now = self._clock.now()
         try:
-            return await self._connection.run(lambda raw: _admit(raw, asks, now))
+            return await self._connection.run(lambda raw: admit(raw, asks, now))
         except OmniError as error:
             return [error] * len(asks)
         except BAD_DATA as error:
@@ -116,7 +146,7 @@ class Ledger:
             self._log.error("reservations failed", count=len(asks), exc=error)
             return [OmniError(Code.INTERNAL, "The ledger failed; nothing may be spent.")] * len(asks)
 
-    def _answer(self, group: Sequence[_Waiting], verdicts: Sequence[Verdict]) -> None:
+    def _answer(self, group: Sequence[Waiting], verdicts: Sequence[Verdict]) -> None:
         for waiting, verdict in zip(group, verdicts, strict=True):
             if waiting.verdict.done():
                 continue
@@ -126,55 +156,5 @@ class Ledger:
                 waiting.verdict.set_result(verdict)
 
 
-async def _admit(raw: Raw, asks: Sequence[Ask], now: datetime) -> list[Verdict]:
-    period = month_of(now).date()
-    unique = {ask.attempt_id: ask for ask in reversed(asks)}
-    owners = {owner for ask in asks for owner in owners_of(ask.workspace_id, ask.key_id)}
-    async with raw.pipeline():
-        await raw.execute("BEGIN")
-        locked = await accounts.lock_accounts(raw, owners, period)
-        # Read under the lock: the same attempt, asked of another replica a moment ago, is seen.
-        known_rows = await raw.execute(_KNOWN, (list(unique),))
-        standing = await locked.read()
-        missing = {workspace for workspace, _ in standing if (workspace, None) not in standing}
-        if missing:
-            await accounts.create_workspaces(raw, missing)
-            standing = await (await accounts.lock_accounts(raw, owners, period)).read()
-        known = {row[0]: row for row in await known_rows.fetchall()}
-        fresh = [unique[attempt] for attempt in dict.fromkeys(ask.attempt_id for ask in asks) if attempt not in known]
-        decisions, holds = decide(fresh, standing)
-        decided = {decision.attempt_id: decision for decision in decisions}
-        if holds:
-            await _insert(raw, [ask for ask in fresh if decided[ask.attempt_id].granted], now)
-            await _hold(raw, {standing[owner].budget_id: amounts for owner, amounts in holds.items()}, now)
-        await raw.execute("COMMIT")
-    return [decided.get(ask.attempt_id) or _again(ask, known[ask.attempt_id], standing) for ask in asks]
-
-
-def _again(ask: Ask, known: tuple[object, ...], standing: dict[Owner, Account]) -> Verdict:
-    _, workspace_id, key_id, state = known
-    if (workspace_id, key_id) != (ask.workspace_id, ask.key_id):
-        return OmniError(Code.CONFLICT, "This attempt id is already used for another key.")
-    if state != "held":
-        # Its hold is gone, so the same yes again would let a call run unpaid.
-        return OmniError(Code.CONFLICT, f"This attempt is already {state}; a new attempt needs a new id.")
-    return Decision(ask.attempt_id, near_cap=near_cap(ask.workspace_id, ask.key_id, standing))
-
-
-async def _insert(raw: Raw, asks: Sequence[Ask], now: datetime) -> None:
-    rows = [
-        (
-            ask.attempt_id, ask.call_id, ask.workspace_id, ask.key_id, ask.provider, ask.model, ask.alias_name,
-            ask.capability, ask.attempt_index, ask.trace_id, ask.usd_micros, ask.tokens,
-            now + timedelta(seconds=ask.ttl_s),
-        )
-        for ask in asks
-    ]  # fmt: skip
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    await raw.execute(_INSERT, (month_of(now).date(), now, *columns))
-
-
-async def _hold(raw: Raw, holds: dict[int, Amounts], now: datetime) -> None:
-    rows = [(budget, amounts.usd_micros, amounts.tokens, amounts.requests) for budget, amounts in holds.items()]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    await raw.execute(_HOLD, (month_of(now).date(), *columns))
+def _not_yet(waiting: Waiting) -> Verdict:
+    return waiting.last or Decision(waiting.ask.attempt_id, Refusal.BUDGET_EXCEEDED, fits_later=True)

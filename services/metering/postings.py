@@ -6,20 +6,21 @@ that reservations wait for them no longer than the final round trips.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from uuid import UUID
 
+from psycopg.rows import class_row
 from pydantic import TypeAdapter
 
-from services.metering import accounts
+from services.metering import accounts, consequences, rollups
+from services.metering.accounts import BALANCE_COLUMNS, BalanceRow
 from services.metering.connection import Raw
-from services.metering.domain.ledger import Amounts, Owner, owners_of
+from services.metering.domain.ledger import NOTHING, Account, Amounts, Owner, Span, owners_of
 from services.metering.domain.settlement import Call, Settlement
-from services.metering.domain.usage import COUNTERS, Counters, RollupKey, roll_up
 from shared.messages.usage import CallV1
+from shared.messages.vocabulary import Funds
 
 SELECT_RESERVATIONS = (
     "SELECT attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability, attempt_index, "
-    "trace_id, usd_micros, tokens, requests, state, period_start, created_at "
+    "trace_id, usd_micros, tokens, requests, state, period_start, created_at, funds "
     "FROM reservations WHERE "
 )
 CALL_COLUMNS = tuple(CallV1.model_fields)
@@ -35,26 +36,20 @@ _FINISH = """
     FROM unnest(%s::uuid[], %s::text[]) AS a (attempt_id, state)
     WHERE r.attempt_id = a.attempt_id AND r.state = 'held' RETURNING r.attempt_id
 """
-_ROLL_UP = f"""
-    INSERT INTO usage_rollups AS u (workspace_id, hour, provider, alias_name, model, key_id, {", ".join(COUNTERS)})
-    SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::uuid[],
-        {", ".join(["%s::bigint[]"] * len(COUNTERS))})
-    ON CONFLICT (workspace_id, hour, provider, alias_name, model, key_id) DO UPDATE SET
-        {", ".join(f"{name} = u.{name} + excluded.{name}" for name in COUNTERS)}
-"""  # noqa: S608 - the names are this module's own
-_MOVE = """
+_MOVE = f"""
     UPDATE budget_periods p SET
-        held_usd_micros = p.held_usd_micros - a.held_usd_micros,
-        held_tokens = p.held_tokens - a.held_tokens,
-        held_requests = p.held_requests - a.held_requests,
-        spent_usd_micros = p.spent_usd_micros + a.spent_usd_micros,
-        spent_tokens = p.spent_tokens + a.spent_tokens,
-        spent_requests = p.spent_requests + a.spent_requests
-    FROM unnest(%s::bigint[], %s::date[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::bigint[]) AS a (budget_id, period_start, held_usd_micros, held_tokens, held_requests,
-        spent_usd_micros, spent_tokens, spent_requests)
-    WHERE p.budget_id = a.budget_id AND p.period_start = a.period_start RETURNING p.budget_id
-"""
+        held_usd_micros = p.held_usd_micros - a.less_usd_micros,
+        held_tokens = p.held_tokens - a.less_tokens,
+        held_requests = p.held_requests - a.less_requests,
+        spent_usd_micros = p.spent_usd_micros + a.more_usd_micros,
+        spent_tokens = p.spent_tokens + a.more_tokens,
+        spent_requests = p.spent_requests + a.more_requests
+    FROM unnest(%s::bigint[], %s::text[], %s::date[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+        %s::bigint[], %s::bigint[]) AS a (of_budget, of_span, of_period, less_usd_micros, less_tokens, less_requests,
+        more_usd_micros, more_tokens, more_requests)
+    WHERE p.budget_id = a.of_budget AND p.span = a.of_span AND p.period_start = a.of_period
+    RETURNING {BALANCE_COLUMNS}
+"""  # noqa: S608 - the names are this module's own
 
 
 class Drift(Exception):  # noqa: N818 - a finding about the ledger, not a kind of input error
@@ -73,39 +68,45 @@ async def post(raw: Raw, settlements: Sequence[Settlement], now: datetime) -> No
         )
         if calls:
             await raw.execute(_LOG, (_CALLS.dump_json(calls).decode(),))
-            await _roll_up(raw, roll_up(calls))
-        budgets = await accounts.lock(raw, {owner for owner, _ in moves})
-        moved = await raw.execute(_MOVE, _columns(moves, budgets))
-        if len(await finished.fetchall()) != len(settlements) or len(await moved.fetchall()) != len(moves):
+            await rollups.post(raw, calls)
+        locked = await (await accounts.lock(raw, {owner for owner, _, _ in moves})).read()
+        moved = raw.cursor(row_factory=class_row(BalanceRow))
+        await moved.execute(_MOVE, _columns(moves, locked))
+        balances = await moved.fetchall()
+        if len(await finished.fetchall()) != len(settlements) or len(balances) != len(moves):
             raise Drift
+        await consequences.follow(raw, settlements, _standing(locked, balances, now), now)
 
 
-_Moves = dict[tuple[Owner, date], tuple[Amounts, Amounts]]
+_Moves = dict[tuple[Owner, Span, date], tuple[Amounts, Amounts]]
 
 
 def _moves(settlements: Sequence[Settlement]) -> _Moves:
     moves: _Moves = {}
     for settlement in settlements:
         reservation = settlement.reservation
-        for owner in owners_of(reservation.workspace_id, reservation.key_id):
-            held, spent = moves.get((owner, reservation.period_start), (Amounts(), Amounts()))
-            moves[owner, reservation.period_start] = held + reservation.amounts, spent + settlement.charged
+        windows: tuple[tuple[Span, date], ...] = (("month", reservation.period_start), ("day", reservation.day))
+        for owner in owners_of(reservation.workspace_id, reservation.key_id, Funds(reservation.funds)):
+            for window in windows:
+                held, spent = moves.get((owner, *window), (NOTHING, NOTHING))
+                moves[owner, *window] = held + reservation.amounts, spent + settlement.charged
     return moves
 
 
-def _columns(moves: _Moves, budgets: dict[Owner, int]) -> tuple[list[object], ...]:
+def _columns(moves: _Moves, locked: dict[Owner, Account]) -> tuple[list[object], ...]:
     rows = [
         (
-            budgets.get(owner), period, held.usd_micros, held.tokens, held.requests,
-            spent.usd_micros, spent.tokens, spent.requests,
+            locked[owner].budget_id if owner in locked else None, span, period,
+            held.usd_micros, held.tokens, held.requests, spent.usd_micros, spent.tokens, spent.requests,
         )
-        for (owner, period), (held, spent) in moves.items()
+        for (owner, span, period), (held, spent) in moves.items()
     ]  # fmt: skip
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
-async def _roll_up(raw: Raw, sums: dict[RollupKey, Counters]) -> None:
-    rows: list[tuple[int | str | datetime | UUID, ...]] = [
-        (*key, *(getattr(counters, name) for name in COUNTERS)) for key, counters in sums.items()
-    ]
-    await raw.execute(_ROLL_UP, tuple(list(column) for column in zip(*rows, strict=True)))
+def _standing(locked: dict[Owner, Account], balances: Sequence[BalanceRow], now: datetime) -> dict[Owner, Account]:
+    # What was reserved before midnight moves yesterday's balance, which says nothing about today's level.
+    current = accounts.periods_of(now)
+    balances = [balance for balance in balances if balance.period_start == current[balance.span]]
+    by_id = {account.budget_id: account for account in locked.values()}
+    return {account.owner: account for account in accounts.with_balances(by_id, balances).values()}

@@ -4,21 +4,22 @@ What cannot be settled goes to ``dead_letters`` in the same transaction, and its
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
+from psycopg import AsyncCursor
 from psycopg.errors import SerializationFailure
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from services.metering import postings
 from services.metering.connection import BAD_DATA, Connection, Raw
 from services.metering.domain.intake import Malformed, read_finished
-from services.metering.domain.settlement import Bar, Reservation, Settlement, Stray, settle
-from shared import logs
+from services.metering.domain.settlement import LATE, Bar, Reservation, Settlement, State, Stray, settle
+from shared import failpoints, logs
 from shared.clock import Clock
 from shared.messages.router import CallFinishedV1
 from shared.records import Delivery
@@ -29,6 +30,7 @@ POISON = "poison: the database refuses it"
 WRONG = (*BAD_DATA, postings.Drift)
 
 _LOCK = postings.SELECT_RESERVATIONS + "attempt_id = ANY(%s::uuid[]) ORDER BY attempt_id FOR UPDATE"
+_ENDED = "SELECT attempt_id, state FROM ended_attempts WHERE attempt_id = ANY(%s::uuid[])"
 _BAR_COLUMNS = (
     "attempt_id", "call_id", "workspace_id", "key_id", "provider", "model", "alias_name", "capability",
     "attempt_index", "trace_id", "usd_micros", "tokens", "state", "period_start", "created_at",
@@ -131,25 +133,61 @@ def _read(deliveries: Sequence[Delivery]) -> tuple[_Facts, list[_Letter]]:
 async def _transact(raw: Raw, facts: _Facts, malformed: Sequence[_Letter], now: datetime) -> int:
     async with raw.pipeline():
         await raw.execute("BEGIN")
-        cursor = raw.cursor(row_factory=class_row(Reservation))
-        await cursor.execute(_LOCK, (sorted(facts),))
-        held = {reservation.attempt_id: reservation for reservation in await cursor.fetchall()}
-    letters = list(malformed)
-    settlements: list[Settlement] = []
-    given_up: list[Reservation] = []
-    for attempt, (event, delivery) in facts.items():
-        end = settle(held.get(attempt), event)
+        reading = await _lock(raw, facts)
+        held = {reservation.attempt_id: reservation for reservation in await reading.fetchall()}
+    letters, ends = list(malformed), await _ends(raw, {attempt: event for attempt, (event, _) in facts.items()}, held)
+    for attempt, end in ends.items():
         if isinstance(end, Stray):
+            delivery = facts[attempt][1]
             letters.append(_Letter(end.reason, attempt, delivery.body, delivery.deliveries))
-        elif isinstance(end, Bar):
-            given_up.append(end.reservation)
-        elif end is not None:
-            settlements.append(end)
-    await _bar(raw, given_up, now)
+    await _bar(raw, [end.reservation for end in ends.values() if isinstance(end, Bar)], now)
     await _bury(raw, letters, now)
-    await postings.post(raw, settlements, now)
+    await postings.post(raw, [end for end in ends.values() if isinstance(end, Settlement)], now)
+    failpoints.passing("metering.settle.commit")
     await raw.execute("COMMIT")
+    failpoints.passing("metering.settle.committed")
     return len(letters)
+
+
+async def settle_one(raw: Raw, event: CallFinishedV1, now: datetime) -> Settlement | Bar | Stray | None:
+    """Settle one fact in the caller's transaction; what became of it (None: a repetition). Raises ``WRONG``."""
+    attempt = UUID(event.attempt_id)
+    held = {reservation.attempt_id: reservation for reservation in await (await _lock(raw, [attempt])).fetchall()}
+    end = (await _ends(raw, {attempt: event}, held))[attempt]
+    if isinstance(end, Bar):
+        await _bar(raw, [end.reservation], now)
+    elif isinstance(end, Settlement):
+        await postings.post(raw, [end], now)
+    return end
+
+
+async def _lock(raw: Raw, attempts: Iterable[UUID]) -> AsyncCursor[Reservation]:
+    cursor = raw.cursor(row_factory=class_row(Reservation))
+    await cursor.execute(_LOCK, (sorted(attempts),))
+    return cursor
+
+
+async def _ends(
+    raw: Raw, events: Mapping[UUID, CallFinishedV1], held: Mapping[UUID, Reservation]
+) -> dict[UUID, Settlement | Bar | Stray | None]:
+    ended = await _ended(raw, [attempt for attempt in events if attempt not in held])
+    return {
+        attempt: _after_purge(ended[attempt]) if attempt in ended else settle(held.get(attempt), event)
+        for attempt, event in events.items()
+    }
+
+
+def _after_purge(state: str) -> Stray | None:
+    return Stray(f"{LATE} {state}") if state == State.EXPIRED else None
+
+
+async def _ended(raw: Raw, attempts: Sequence[UUID]) -> dict[UUID, str]:
+    """Attempts whose reservations have been purged, and how they ended."""
+    if not attempts:
+        return {}
+    cursor = raw.cursor(row_factory=tuple_row)
+    await cursor.execute(_ENDED, (list(attempts),))
+    return {attempt: state for attempt, state in await cursor.fetchall()}  # noqa: C416 - rows are tuples of anything
 
 
 async def _bar(raw: Raw, given_up: Sequence[Reservation], now: datetime) -> None:

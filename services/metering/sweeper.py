@@ -1,4 +1,4 @@
-"""What nobody asks for but must happen: holds whose end nobody reported expire, and next month's partition is made."""
+"""What nobody asks for but must happen: holds whose end nobody reported expire, and the next months' partitions are made."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from psycopg.rows import class_row, scalar_row
 from services.metering import postings
 from services.metering.connection import BAD_DATA, Connection, Raw
 from services.metering.domain.settlement import Reservation, expire
-from shared import logs
+from shared import failpoints, logs
 from shared.clock import Clock, month_of, next_month
 from shared.errors import OmniError
 
@@ -78,9 +78,9 @@ class Sweeper:
         return expired
 
     async def make_partitions(self) -> None:
-        """The call log's partitions of this and the next month. Raises OmniError ``unavailable``."""
+        """The call log's partitions of this month and the next two. Raises OmniError ``unavailable``."""
         now = self._clock.now()
-        months = [month_of(now).date(), next_month(now).date()]
+        months = [month_of(now).date(), next_month(now).date(), next_month(next_month(now)).date()]
 
         async def make(raw: Raw) -> None:
             for month in months:
@@ -121,7 +121,11 @@ async def _expire(raw: Raw, lock: LiteralString, parameters: tuple[object, ...],
         await cursor.execute(lock, parameters)
         due = await cursor.fetchall()
     await postings.post(raw, [expire(reservation, now) for reservation in due], now)
+    if due:
+        failpoints.passing("metering.expire.commit")
     await raw.execute("COMMIT")
+    if due:
+        failpoints.passing("metering.expire.committed")
     return len(due)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,6 +13,7 @@ from services.router.domain import pricing
 from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
 from services.router.domain.plan import Candidate
 from services.router.domain.wish import options_for
+from services.router.exchange import GONE
 from services.router.job import Attempted, Job, Ticket, view_of
 from services.router.keys import Leases, Wanted
 from services.router.prices import price_of
@@ -26,25 +27,24 @@ from services.router.providers.base import (
     HttpAnswer,
     Unfit,
 )
+from services.router.reserving import SHORTEST_S, Reservations
 from services.router.resuming import resumed
-from shared import telemetry
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Code, OmniError, unavailable
 from shared.messages.catalogue import ModelV1
-from shared.messages.metering import Refusal, ReservationV1, ReserveV1
+from shared.messages.metering import Refusal, ReservationV1
 from shared.messages.vocabulary import Capability, Outcome
+from shared.streams import AskerGoneError
 
-# A reservation outlives the longest time its attempt may take, so that only a dead router lets one expire.
-HOLD_MARGIN_S = 30.0
-RESERVE_TIMEOUT_S = 5.0
-# With less time than this left nothing could come back, and yet it would have to be paid for.
-SHORTEST_S = 0.05
+# A lease taken while the reservation waited longer than this is taken anew.
+OLD_LEASE_S = 1.0
 
 _OF_REFUSAL = {
     Refusal.BUDGET_EXCEEDED: (Outcome.BUDGET_EXCEEDED, None),
     Refusal.UNPRICED: (Outcome.BUDGET_EXCEEDED, "model_without_price"),
     Refusal.KEY_BLOCKED: (Outcome.MISSING_KEY, "key_revoked"),
+    Refusal.HALTED: (Outcome.BUDGET_EXCEEDED, "halted"),
 }
 _OF_LEASE = {
     Code.MISSING_KEY: Outcome.INVALID_KEY,
@@ -83,7 +83,7 @@ class Admission:
     def __init__(
         self, bus: Bus, clock: Clock, catalogue: Catalogue, leases: Leases, accounts: Accounts, cuts: Cuts
     ) -> None:
-        self._bus, self._clock, self._catalogue = bus, clock, catalogue
+        self._clock, self._catalogue, self._reservations = clock, catalogue, Reservations(bus, clock)
         self._leases, self._accounts, self._cuts = leases, accounts, cuts
 
     async def ticket(self, job: Job, candidate: Candidate, index: int, inputs: tuple[str, ...] | None = None) -> Ticket:
@@ -149,14 +149,22 @@ class Admission:
         )
 
     async def admit(self, ticket: Ticket) -> Admitted | Attempted:
-        """Reserve and lease, together; how the attempt ended when it may not be made."""
+        """Reserve and lease, together; how the attempt ended when it may not be made.
+
+        Waits for calls under way when only they stand against it; whoever gives up the attempt ends the waiting.
+        """
+        asked = self._clock.monotonic()
         try:
-            async with self._using(ticket):
+            async with self._using(ticket), _while_asked(ticket):
                 reserved, leased = await asyncio.gather(
-                    self._reserve(ticket), self._lease(ticket), return_exceptions=True
+                    self._reservations.reserve(ticket), self._lease(ticket), return_exceptions=True
                 )
+                if ticket.began - asked > OLD_LEASE_S and isinstance(reserved, ReservationV1) and reserved.granted:
+                    (leased,) = await asyncio.gather(self._lease(ticket), return_exceptions=True)
         except KeyEndedError:
             return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
+        except AskerGoneError:
+            return self._give_up(ticket, Outcome.CANCELLED, GONE)
         except asyncio.CancelledError:
             # Whether it was granted nobody knows any more; that nothing was sent is certain.
             self._accounts.not_sent(ticket, Outcome.UNAVAILABLE)
@@ -172,25 +180,6 @@ class Admission:
         if ticket.job.deadline - self._clock.monotonic() < SHORTEST_S:
             return self._give_up(ticket, Outcome.TIMEOUT, "no_time_left")
         return Admitted(reserved, leased)
-
-    async def _reserve(self, ticket: Ticket) -> ReservationV1:
-        job, candidate = ticket.job, ticket.candidate
-        request = ReserveV1(
-            attempt_id=ticket.attempt_id,
-            call_id=job.request.call_id,
-            workspace_id=job.request.workspace_id,
-            key_id=candidate.key_id,
-            provider=candidate.target.provider,
-            model=candidate.target.model,
-            alias_name=job.alias.alias_name,
-            capability=job.alias.capability,
-            usd_micros=ticket.bound_usd_micros,
-            tokens=ticket.bound_tokens,
-            ttl_s=max(1.0, job.deadline - ticket.began) + HOLD_MARGIN_S,
-            attempt_index=ticket.index,
-            trace_id=telemetry.current_trace_id(),
-        )
-        return await self._bus.request(request, ReservationV1, timeout=RESERVE_TIMEOUT_S)
 
     async def _lease(self, ticket: Ticket) -> bytes:
         candidate, request = ticket.candidate, ticket.job.request
@@ -230,6 +219,11 @@ class Admission:
     def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
         self._accounts.not_sent(ticket, outcome)
         return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+
+
+def _while_asked(ticket: Ticket) -> AbstractAsyncContextManager[None]:
+    telling = ticket.job.telling
+    return nullcontext() if telling is None else telling.sink.listening()
 
 
 def _all_of(

@@ -4,7 +4,6 @@ import asyncio
 import socket
 from uuid import uuid4
 
-from services.router.accounts import Accounts
 from services.router.admission import Admission
 from services.router.attempt import Attempts
 from services.router.breakers import Breakers
@@ -12,8 +11,8 @@ from services.router.catalogue import Catalogue
 from services.router.catalogue_history import History
 from services.router.catalogue_service import Providers
 from services.router.client import ProviderClient
+from services.router.contents import AccountsWithContents, Contents
 from services.router.cuts import Cuts
-from services.router.domain.destinations import parse_allowed
 from services.router.exchange import Exchanges
 from services.router.explain import Explain
 from services.router.invoke import Invoke
@@ -31,6 +30,7 @@ from shared import logs, sealing
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.destinations import parse_allowed
 from shared.hints import Hints
 from shared.messages.base import Service
 from shared.messages.health import PingRouterV1, ReadyV1
@@ -67,7 +67,8 @@ class Router:
         self._hints = Hints(self._bus, clock, BreakerChangedV1, breakers.hear, breakers.open_now)
         breakers.share(self._hints.tell)
         planner = Planner(self._catalogue, directory, breakers, latencies, clock)
-        accounts = Accounts(self._settlements, clock)
+        self._contents = Contents(self._bus, clock, vault)
+        accounts = AccountsWithContents(self._settlements, clock, self._contents)
         admission = Admission(self._bus, clock, self._catalogue, self._leases, accounts, cuts)
         exchanges = Exchanges(self._bus, clock, self._client, cuts)
         attempts = Attempts(clock, admission, exchanges, accounts, verdicts, breakers, latencies)
@@ -85,12 +86,13 @@ class Router:
         await self._catalogue.entries()
         await self._bus.start()
         self._hints.start()
+        self._contents.start()
         self._tidying = asyncio.create_task(self._tidy())
 
     async def stop(self, grace_s: float) -> None:
         """Finish the calls in flight, publish what is still unpublished, release everything."""
         await self._bus.finish(grace_s - FLUSH_S)
-        await self._settlements.flush(FLUSH_S)
+        await asyncio.gather(self._settlements.flush(FLUSH_S), self._contents.stop(FLUSH_S))
         await self._hints.stop()
         await self._bus.stop()
         if self._tidying is not None:
@@ -101,6 +103,7 @@ class Router:
 
     async def _ready(self, _: PingRouterV1) -> ReadyV1:
         await self._catalogue.entries()
+        self._settlements.check()
         return ReadyV1(service=Service.ROUTER)
 
     async def _tidy(self) -> None:

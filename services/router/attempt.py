@@ -10,6 +10,7 @@ from services.router.job import Answer, Attempted, Job, Ticket, view_of
 from services.router.latencies import Latencies
 from services.router.providers.base import Failure, Unfit
 from services.router.verification import Verdicts
+from shared import failpoints
 from shared.clock import Clock
 from shared.messages.router import CallFinishedV1
 from shared.messages.vocabulary import Outcome
@@ -45,6 +46,7 @@ class Attempts:
         except Unfit as unfit:
             return Attempted(view_of(candidate, Outcome.UNSUPPORTED_OPTION, detail=unfit.reason))
         admitted = await self._admission.admit(ticket)
+        failpoints.passing("router.admitted")
         return admitted if isinstance(admitted, Attempted) else await self._send(ticket, admitted)
 
     async def _send(self, ticket: Ticket, admitted: Admitted) -> Attempted:
@@ -58,6 +60,7 @@ class Attempts:
             raise
         finally:
             self._ended(trial, result, sent=sent)
+        failpoints.passing("router.answered")
         finished = await self._accounts.finished(ticket, result, sent=sent)
         failure = result if isinstance(result, Failure) else None
         view = view_of(

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from services.router.catalogue import Catalogue, announce, models_json, provider_view
 from services.router.catalogue_history import History
 from services.router.domain.catalogue import settled
-from services.router.domain.destinations import check_base_url
 from services.router.providers import PROVIDERS
 from services.router.store import ProviderRow, Store
 from shared.bus import Bus
 from shared.clock import Clock
+from shared.destinations import check_base_url
 from shared.errors import not_found
 from shared.messages.catalogue import (
     CreateProviderV1,

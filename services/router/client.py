@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from services.router.connections import Connections, Opened
 from services.router.cuts import KeyEndedError
-from services.router.domain.destinations import check_base_url, check_elsewhere, joined, parse_base_url
+from services.router.domain.destinations import check_elsewhere, joined
 from services.router.following import Answer, Raw, followed
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest, Pending
 from services.router.reading import Stream, whole
 from services.router.sending import Delivery, Limits, Listener, Progress, Streamed
 from shared.clock import Clock, SystemClock
+from shared.destinations import check_base_url, parse_base_url
 from shared.errors import OmniError
 from shared.messages.vocabulary import Outcome
 

@@ -11,19 +11,17 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 import aiohttp
 import httpx2
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
-from services.router.domain.destinations import is_listed, is_public
 from services.router.providers.base import Failure
 from services.router.reading import Head, leftover
 from services.router.sending import TOO_LATE, Progress
 from shared.messages.vocabulary import Outcome
+from shared.resolving import CheckedResolver, ForbiddenAddressError
 
 _CONNECTIONS = 1024
 # Below the 5 s after which common servers close an idle connection: a request that meets the close is charged for,
@@ -38,28 +36,6 @@ _progress: ContextVar[Progress] = ContextVar("progress")
 
 class _TooLateError(OSError):
     """Connecting took until after ``Limits.start_by``."""
-
-
-class _ForbiddenAddressError(OSError):
-    """A name resolves to an address that must not be connected to."""
-
-
-class _CheckedResolver(AbstractResolver):
-    """Resolves names to public addresses, or to any for hosts that are listed. The connection uses just these."""
-
-    def __init__(self, allowed: AbstractSet[str]) -> None:
-        self._allowed = allowed
-        self._system = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - aiohttp's own type differs by release
-        found = await self._system.resolve(host, port, family)
-        # One private address among public ones is enough to refuse: that is what a rebinding attack looks like.
-        if not is_listed(host, port, self._allowed) and not all(is_public(item["host"]) for item in found):
-            raise _ForbiddenAddressError("address not allowed")
-        return found
-
-    async def close(self) -> None:
-        await self._system.close()
 
 
 class _Handler(ResponseHandler):
@@ -85,7 +61,7 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(
             limit=_CONNECTIONS,
             ssl=tls,
-            resolver=_CheckedResolver(allowed),
+            resolver=CheckedResolver(allowed),
             ttl_dns_cache=_DNS_TTL_S,
             keepalive_timeout=_IDLE_S,
         )
@@ -200,7 +176,7 @@ def _lost(error: BaseException, *, sent: bool) -> Failure:
     if not sent:
         if any(isinstance(item, _TooLateError) for item in causes):
             return TOO_LATE
-        if any(isinstance(item, _ForbiddenAddressError) for item in causes):
+        if any(isinstance(item, ForbiddenAddressError) for item in causes):
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         tls = any(isinstance(item, ssl.SSLError | ssl.CertificateError) for item in causes)
         return Failure(Outcome.CONNECTION_ERROR, detail="tls_failed" if tls else "connect_failed")

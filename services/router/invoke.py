@@ -14,6 +14,7 @@ from services.router.retries import Retries
 from services.router.telling import Telling
 from services.router.vectors import in_parts
 from services.router.walk import Walk, gone
+from shared import failpoints
 from shared.clock import Clock
 from shared.errors import invalid
 from shared.messages.catalogue import AliasV1
@@ -31,6 +32,7 @@ class Invoke:
     async def __call__(self, request: InvokeV1, sink: Sink | None = None) -> InvokedV1:
         """The first good answer along the alias's chain. Raises OmniError as ``InvokeV1`` says."""
         began = self._clock.monotonic()
+        failpoints.passing("router.received")
         alias = await self._planner.alias(request.workspace_id, request.alias_name)
         _check(request, alias)
         planned = await self._planner.plan(alias, request)
@@ -44,6 +46,7 @@ class Invoke:
             await _deliver(attempted, telling, sink)
         except AskerGoneError:
             raise gone() from None
+        failpoints.passing("router.replies")
         return self._answer(walk, job, attempted, began)
 
     def _walk(self, job: Job, entries: Mapping[str, Entry]) -> Walk:

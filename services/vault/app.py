@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from services.vault import alerts
 from services.vault.audit import Audit
 from services.vault.connections import Connections
+from services.vault.contents import Contents
 from services.vault.dek_rotation import DekRotation
 from services.vault.keyring import Keyring
 from services.vault.leasing import Leasing
@@ -16,19 +18,21 @@ from services.vault.service import VaultService
 from services.vault.settings import Settings
 from services.vault.shredding import Shredding
 from services.vault.store import Store
-from services.vault.subscribers import subscribe, subscribe_audit, subscribe_custody
+from services.vault.subscribers import subscribe, subscribe_audit, subscribe_contents, subscribe_custody
 from shared import logs
 from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.errors import invalid
+from shared.messages.alerts import KeyAlertV1
 from shared.messages.base import Service
+from shared.outbox import Outbox
 from shared.runtime import Stop, load_settings
 from shared.sealing import VaultIdentity, decode
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0004"
+SCHEMA = "0006"
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ class Vault:
     keyring: Keyring
     rotation: KekRotation
     schedule: Schedule
+    outbox: Outbox
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is in flight within ``grace_s`` seconds and release everything."""
         await self.rotation.stop()
         await self.schedule.stop()
+        await self.outbox.stop()
         try:
             await self.bus.stop(grace_s)
         finally:
@@ -74,15 +80,18 @@ async def start(stop: Stop) -> Vault:
     schedule = Schedule(store, bus, clock, timedelta(hours=settings.vault_reverify_hours))
     subscribe_custody(bus, rotation, DekRotation(keyring, store, audit, clock), shredding)
     subscribe_audit(bus, audit)
-    vault = VaultService(store, keyring, identity, audit, revocation, clock)
+    subscribe_contents(bus, Contents(connections, store, keyring, identity, audit, clock))
+    outbox = Outbox(database, bus, clock, KeyAlertV1, alerts.TABLE)
+    vault = VaultService(store, keyring, identity, audit, revocation, clock, outbox.wake)
     subscribe(bus, vault, Leasing(connections, keyring, identity, clock))
     await database.wait_for_schema(SCHEMA)
     await keyring.report_unknown()
     await bus.start()
     rotation.begin()
     schedule.begin()
+    outbox.begin()
     logs.get().info("serving", version=SCHEMA)
-    return Vault(bus, database, connections, telemetry, keyring, rotation, schedule)
+    return Vault(bus, database, connections, telemetry, keyring, rotation, schedule, outbox)
 
 
 def _identity(path: Path) -> VaultIdentity:

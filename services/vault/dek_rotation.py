@@ -1,11 +1,13 @@
-"""Giving a workspace a new data key: its keys are encrypted anew, and the old data key is destroyed."""
+"""Giving a workspace a new data key: its keys and its content root are encrypted anew, the old one is destroyed."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from services.vault import deks, rotation_rows
+from services.vault import content_roots, deks, rotation_rows
 from services.vault.audit import Audit
+from services.vault.content_roots import Root
+from services.vault.contents import sealed_root
 from services.vault.domain import envelope, keys
 from services.vault.domain.audit import Action, Entry
 from services.vault.domain.keys import Key
@@ -62,6 +64,9 @@ class DekRotation:
             await deks.add(rows.session, made, self._clock.now())
             for key in living:
                 await rows.save(_moved(key, opened[key.dek_id], made, plain))
+            root = await content_roots.locked(rows.session, workspace_id)
+            if root is not None:
+                await content_roots.save(rows.session, _moved_root(root, opened[root.place.dek_id], made, plain))
             facts = {"keys": len(living)}
             await self._audit.write(rows, Entry(workspace_id, Action.DEK_ROTATED, request.actor, facts=facts))
         return len(living)
@@ -73,3 +78,11 @@ def _moved(key: Key, old: bytes, made: Dek, plain: bytes) -> Key:
     except CannotOpen:
         raise unavailable("A key of the workspace cannot be opened; nothing was changed.", key_id=str(key.id)) from None
     return encrypted(replace(key, dek_id=made.place.dek_id), plain, secret)
+
+
+def _moved_root(root: Root, old: bytes, made: Dek, plain: bytes) -> Root:
+    try:
+        secret = envelope.decrypt_root(old, root.ciphertext, root.place)
+    except CannotOpen:
+        raise unavailable("The workspace's content root cannot be opened; nothing was changed.") from None
+    return sealed_root(replace(root.place, dek_id=made.place.dek_id), plain, secret)

@@ -11,7 +11,7 @@ from services.vault.domain import keys
 from services.vault.domain.keys import Key
 from services.vault.keyring import Keyring
 from services.vault.store import Dek, leased
-from shared import sealing
+from shared import failpoints, sealing
 from shared.clock import Clock
 from shared.errors import OmniError, invalid, not_found
 from shared.messages.vault import LeaseKeyV1, LeaseV1
@@ -35,6 +35,7 @@ class Leasing:
 
     async def lease(self, request: LeaseKeyV1) -> LeaseV1:
         """The key, sealed to the asking router process for 30 seconds. Raises OmniError as the contract says."""
+        failpoints.passing("vault.asked")
         reader = _reader(request.public_key)
         key, dek = await self._found(request.workspace_id, keys.parse_key_id(request.key_id))
         problem = keys.may_lease(key, request)
@@ -57,6 +58,7 @@ class Leasing:
         except ValueError:
             raise _bad_reader() from None
         signature = sealing.encode(sealing.sign(self._identity.signing, info, sealed))
+        failpoints.passing("vault.leased")
         return LeaseV1(**place, sealed=sealing.encode(sealed), signature=signature)
 
     async def _found(self, workspace_id: int, key_id: UUID) -> tuple[Key, Dek]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
-from services.vault import deks
+from services.vault import alerts, deks
 from services.vault.audit import Audit
 from services.vault.domain import audit, keys
 from services.vault.domain.audit import Action, Entry, Fact
@@ -53,9 +53,11 @@ class VaultService:
         written: Audit,
         revocation: Revocation,
         clock: Clock,
+        alerted: Callable[[], None] = lambda: None,
     ) -> None:
+        """``alerted``: called when alerts wait to be published."""
         self._store, self._keyring, self._identity = store, keyring, identity
-        self._audit, self._revocation, self._clock = written, revocation, clock
+        self._audit, self._revocation, self._clock, self._alerted = written, revocation, clock, alerted
 
     async def ping(self, _: PingVaultV1) -> ReadyV1:
         """The database answers and its keys are under our KEKs."""
@@ -147,6 +149,10 @@ class VaultService:
                 await rows.save(key)
             if (key.status, key.status_reason) != (before.status, before.status_reason):
                 await self._note_verdict(rows, key, request)
+            if keys.stopped_working(before, key):
+                await alerts.raise_alert(rows, key, self._clock.now())
+        if keys.stopped_working(before, key):
+            self._alerted()
         if key != before:
             await self._announce(key)
         return key.public()

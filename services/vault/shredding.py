@@ -1,14 +1,14 @@
 """The end of a workspace's keys: whatever copy of a ciphertext there is, nothing opens it any more.
 
 In this order, each step committed before the next: the workspace takes no key any more; metering admits no call with
-its keys; the data keys are destroyed and the keys revoked; the routers are told, and what still runs ends.
+its keys; data keys and content root are destroyed, the keys revoked; the routers are told, and what still runs ends.
 A process that dies in between leaves steps that a repeated request completes.
 """
 
 from collections.abc import Collection
 from uuid import UUID
 
-from services.vault import deks
+from services.vault import content_roots, deks
 from services.vault.audit import Audit
 from services.vault.domain import keys
 from services.vault.domain.audit import Action, Entry
@@ -65,6 +65,7 @@ class Shredding:
             await deks.destroy(rows.session, workspace_id, now)
             for key in ended:
                 await rows.save(keys.revoked(key, now))
+            await content_roots.destroy(rows.session, workspace_id)
             first = await deks.mark_destroyed(rows.session, workspace_id, now)
             for key in ended:
                 await self._audit.write(rows, Entry(workspace_id, Action.KEY_REVOKED, request.actor, key.id))

@@ -1,12 +1,14 @@
 """Which request goes to which use case."""
 
 from services.vault.audit import Audit
+from services.vault.contents import Contents
 from services.vault.dek_rotation import DekRotation
 from services.vault.leasing import Leasing
 from services.vault.rotation import KekRotation
 from services.vault.service import VaultService
 from services.vault.shredding import Shredding
 from shared.bus import Bus
+from shared.messages.contents import DestroyContentsV1, NewContentKeyV1, OpenContentKeyV1
 from shared.messages.custody import (
     GetKekRotationV1,
     QueryAuditV1,
@@ -51,3 +53,10 @@ def subscribe_custody(bus: Bus, rotation: KekRotation, dek_rotation: DekRotation
     bus.answer(GetKekRotationV1, rotation.progress)
     bus.answer(RotateDekV1, dek_rotation.rotate)
     bus.answer(ShredWorkspaceV1, shredding.shred)
+
+
+def subscribe_contents(bus: Bus, contents: Contents) -> None:
+    """Register every request about keys of stored content."""
+    bus.answer_call(NewContentKeyV1, contents.new_key)
+    bus.answer(OpenContentKeyV1, contents.open_key)
+    bus.answer(DestroyContentsV1, contents.destroy)

@@ -1,16 +1,45 @@
 """Every published contract. Services share these classes and nothing else."""
 
-from shared.messages import alerts, catalogue, catalogue_audit, custody, health, metering, router, usage, vault
+from shared.messages import (
+    alerts,
+    bookkeeping,
+    catalogue,
+    catalogue_audit,
+    contents,
+    custody,
+    events,
+    export,
+    health,
+    metering,
+    router,
+    usage,
+    vault,
+)
 from shared.messages.base import Event, Hint, Message, Record, Request
 
 ALL: tuple[type[Message], ...] = tuple(
     sorted(
         (
             item
-            for module in (alerts, catalogue, catalogue_audit, custody, health, metering, router, usage, vault)
+            for module in (
+                alerts,
+                bookkeeping,
+                catalogue,
+                catalogue_audit,
+                contents,
+                custody,
+                events,
+                export,
+                health,
+                metering,
+                router,
+                usage,
+                vault,
+            )
             for item in vars(module).values()
             if isinstance(item, type)
             and issubclass(item, Message)
+            and item.__module__ == module.__name__
             and item not in (Message, Request, Event, Hint, Record)
             and not item.__name__.startswith("_")
         ),

@@ -77,6 +77,11 @@ class Record(Message):
     stream: ClassVar[str]
     consumer: ClassVar[Service]
 
+    @classmethod
+    def durable(cls) -> str:
+        """The name under which ``consumer`` reads the whole stream; every record of a stream has the same one."""
+        return f"{cls.consumer}-{cls.stream.lower()}"
+
     def message_id(self) -> str:
         """``Nats-Msg-Id``: the same fact published twice is stored once."""
         raise NotImplementedError

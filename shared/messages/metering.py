@@ -57,7 +57,8 @@ class BudgetV1(Part):
 
     def public(self) -> dict[str, object]:
         """As the edge shows it: money as decimal strings of USD."""
-        view: dict[str, object] = {"scope": self.scope, "key_id": self.key_id, "period": self.period}
+        view: dict[str, object] = {"scope": self.scope, "key_id": self.key_id, "funds": self.funds.value}
+        view |= {"period": self.period, "halted": self.halted}
         for name, amounts in (("cap", self.caps), ("spent", self.spent), ("held", self.held)):
             view[f"{name}_usd"] = format_usd(amounts.usd_micros)
             view[f"{name}_tokens"] = amounts.tokens

@@ -6,14 +6,31 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.messages.base import Part, Request, Service
-from shared.messages.metering import BudgetV1
+from shared.messages.metering import BudgetV1, Unit
 from shared.messages.vocabulary import Billing, Funds, Outcome
 
 _API = (Service.API,)
+MAX_HOURS = 7 * 24
+
+
+GroupBy = Literal["provider", "alias", "model", "key", "capability", "outcome", "day", "hour"]
+
+
+class QuantilesV1(Part):
+    """Milliseconds that 50, 95 and 99 of 100 attempts did not pass, within 5 %; None: ``count`` is 0."""
+
+    count: int = 0
+    p50: int | None = None
+    p95: int | None = None
+    p99: int | None = None
 
 
 class UsageV1(Part):
-    """Sums over the call log. Tokens and cost leave out attempts whose usage is unknown (``unknown`` counts them)."""
+    """Sums over the call log. Tokens and cost leave out attempts whose usage is unknown (``unknown`` counts them).
+
+    ``reserved_usd_micros``: what had been held for the attempts whose cost is known and charged. ``first_token_ms``: of
+    streamed attempts only.
+    """
 
     requests: int = 0
     succeeded: int = 0
@@ -25,24 +42,88 @@ class UsageV1(Part):
     charged_usd_micros: int = 0
     fallbacks: int = 0
     latency_ms_sum: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    reserved_usd_micros: int = 0
+    latency_ms: QuantilesV1 = QuantilesV1()
+    first_token_ms: QuantilesV1 = QuantilesV1()
 
 
 class UsageGroupV1(UsageV1):
-    """Sums of one group; ``group`` is the provider, alias, model, key id or day (``YYYY-MM-DD``)."""
+    """Sums of one group.
+
+    ``group`` is the provider, alias, model, key id, capability, outcome, day (``YYYY-MM-DD``) or hour
+    (``YYYY-MM-DDTHH:00Z``).
+    """
 
     group: str
 
 
+class FallbackV1(Part):
+    """Attempts at ``target`` in place of ``fallback_from`` (both provider/model; None: not known), and why."""
+
+    fallback_from: str | None
+    target: str
+    reason: Outcome
+    requests: int
+    succeeded: int
+
+
+class FailureV1(Part):
+    """How many attempts at a provider ended so; never ``success``."""
+
+    provider: str
+    outcome: Outcome
+    requests: int
+
+
+class ExhaustionV1(Part):
+    """When a budget of the month would be used up at the pace of the last days: first in ``unit``."""
+
+    scope: Literal["key", "workspace"]
+    key_id: str | None
+    funds: Funds
+    unit: Unit
+    at: datetime
+
+
+class UsageForecastV1(Part):
+    """What the calendar month (UTC) would be charged in the end, in micro-dollars, from the pace of the last days.
+
+    ``low`` to ``high`` holds it in four of five months whose days differ as the last ones did; both None: fewer than
+    two whole days to judge by. ``days``: how many whole days the pace is from, 7 at most. ``budgets``: those that would
+    not last until they are reset.
+    """
+
+    month_ends_at: datetime
+    charged_usd_micros: int
+    expected_usd_micros: int
+    low_usd_micros: int | None
+    high_usd_micros: int | None
+    days: int
+    budgets: tuple[ExhaustionV1, ...] = ()
+
+
 class UsageReportV1(Part):
-    """Totals, groups (biggest cost first) and the workspace's budgets."""
+    """Totals, groups, failures, fallbacks, the month's forecast and the workspace's budgets.
+
+    Groups: biggest cost first, days and hours in their order. ``forecast`` does not depend on the range asked for.
+    """
 
     totals: UsageV1
     groups: tuple[UsageGroupV1, ...]
     budgets: tuple[BudgetV1, ...]
+    failures: tuple[FailureV1, ...] = ()
+    fallbacks: tuple[FallbackV1, ...] = ()
+    forecast: UsageForecastV1 | None = None
 
 
 class QueryUsageV1(Request):
-    """Usage of a workspace in [``since``, ``until``); whole hours, from the rollups."""
+    """Usage of a workspace in [``since``, ``until``); whole hours, from the rollups.
+
+    Problem ``invalid_request``: by hour over more than ``MAX_HOURS`` hours.
+    """
 
     subject: ClassVar[str] = "ai.metering.usage.query.v1"
     owner: ClassVar[Service] = Service.METERING
@@ -53,7 +134,7 @@ class QueryUsageV1(Request):
     workspace_id: int
     since: datetime | None = None
     until: datetime | None = None
-    group_by: Literal["provider", "alias", "model", "key", "day"] | None = None
+    group_by: GroupBy | None = None
 
 
 class CallV1(Part):

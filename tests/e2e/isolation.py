@@ -34,6 +34,11 @@ class Side:
     alias_id: str = ""
     alias_name: str = ""
     token_id: str = ""
+    attempt_id: str = ""
+    letter_id: str = ""
+    webhook_id: str = ""
+    delivery_id: str = ""
+    receiver: str = "https://example.com/hook"
     # Whatever must never reach the other side: marks, ids.
     secrets: set[str] = field(default_factory=set)
 
@@ -41,7 +46,8 @@ class Side:
         """What stands for a placeholder of a path."""
         return {
             "workspace_id": str(self.workspace), "key_id": self.key_id, "alias_id": self.alias_id,
-            "token_id": self.token_id, "provider_id": self.provider,
+            "token_id": self.token_id, "provider_id": self.provider, "attempt_id": self.attempt_id,
+            "letter_id": self.letter_id, "webhook_id": self.webhook_id, "delivery_id": self.delivery_id,
         }  # fmt: skip
 
 
@@ -102,8 +108,16 @@ def _alias(side: Side) -> dict[str, Any]:
     return {"alias_name": name, "primary_provider": side.provider, "primary_model": "m"}
 
 
+def _webhook(side: Side) -> dict[str, Any]:
+    return {"url": side.receiver, "events": ["key.invalid"]}
+
+
 def _invoke(side: Side) -> dict[str, Any]:
     return {"alias_name": side.alias_name, "prompt": "Hello!"}
+
+
+def _reconcile(_: Side) -> dict[str, Any]:
+    return {"cost_usd": "0.000002", "input_tokens": 1, "output_tokens": 1}
 
 
 def _provider(_: Side) -> dict[str, Any]:
@@ -129,6 +143,19 @@ ROUTES: Mapping[str, Route] = {
     "GET /ai-usage": Route(A.READ_USAGE, "query"),
     "GET /ai-usage/calls": Route(A.READ_USAGE, "query"),
     "GET /ai-usage/export": Route(A.READ_USAGE, "query"),
+    "GET /ai-usage/pull": Route(A.READ_USAGE, "query"),
+    "GET /ai-usage/unknown": Route(A.READ_USAGE, "query"),
+    "POST /ai-usage/unknown/{attempt_id}/reconcile": Route(A.RECONCILE, "body", _reconcile),
+    "GET /ai-workspaces/{workspace_id}/retention": Route(A.READ_USAGE, "path"),
+    "PUT /ai-workspaces/{workspace_id}/retention": Route(A.WRITE_RETENTION, "path", lambda _: {"call_log_days": 400}),
+    "GET /ai-usage/calls/{attempt_id}/content": Route(A.READ_CONTENT, "query"),
+    "GET /ai-ledger-actions": Route(A.READ_AUDIT, "query"),
+    "GET /ai-dead-letters": Route(A.SETTLE_LETTERS, "nowhere"),
+    "POST /ai-dead-letters/{letter_id}/replay": Route(A.SETTLE_LETTERS, "nowhere"),
+    "POST /ai-dead-letters/{letter_id}/dismiss": Route(A.SETTLE_LETTERS, "nowhere"),
+    "GET /ai-budgets": Route(A.READ_USAGE, "query"),
+    "PUT /ai-budgets/workspace": Route(A.WRITE_BUDGETS, "body", lambda _: {"monthly_budget_requests": 10**6}),
+    "POST /ai-budgets/resume": Route(A.WRITE_BUDGETS, "body", lambda _: {}),
     "GET /ai-providers": Route(A.READ_CATALOGUE, "nowhere"),
     "GET /ai-provider-changes": Route(A.WRITE_CATALOGUE, "nowhere"),
     "POST /ai-providers": Route(A.WRITE_CATALOGUE, "nowhere", _provider),
@@ -142,6 +169,13 @@ ROUTES: Mapping[str, Route] = {
     "DELETE /ai-tokens/{token_id}": Route(A.WRITE_TOKENS, "path", destroys=True),
     "GET /ai-vault/kek-rotation": Route(A.ROTATE_MASTER_KEYS, "nowhere"),
     "POST /ai-vault/kek-rotation": Route(A.ROTATE_MASTER_KEYS, "nowhere"),
+    "GET /ai-webhooks": Route(A.READ_WEBHOOKS, "query"),
+    "POST /ai-webhooks": Route(A.WRITE_WEBHOOKS, "body", _webhook),
+    "PUT /ai-webhooks/{webhook_id}": Route(A.WRITE_WEBHOOKS, "path", lambda _: {"events": ["key.invalid"]}),
+    "DELETE /ai-webhooks/{webhook_id}": Route(A.WRITE_WEBHOOKS, "path", destroys=True),
+    "POST /ai-webhooks/{webhook_id}/test": Route(A.WRITE_WEBHOOKS, "path"),
+    "GET /ai-webhooks/{webhook_id}/deliveries": Route(A.READ_WEBHOOKS, "path"),
+    "POST /ai-webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Route(A.WRITE_WEBHOOKS, "path"),
     "GET /ai-audit": Route(A.READ_AUDIT, "query"),
     "GET /ai-audit/verification": Route(A.READ_AUDIT, "query"),
 }
@@ -170,5 +204,6 @@ def _rows(connection: Any, name: str, service: str, table: sql.Identifier, works
     owner = OWNER.get(name, "workspace_id")
     if owner == "workspace_id" and "workspace_id" not in columns:
         return []
-    query = sql.SQL(f"SELECT to_jsonb(t)::text FROM {{}} t WHERE {owner} = %s ORDER BY 1").format(table)
+    # When a key is to be checked again the vault plans by itself, some time after it was stored.
+    query = sql.SQL(f"SELECT (to_jsonb(t) - 'next_check_at')::text FROM {{}} t WHERE {owner} = %s ORDER BY 1").format(table)
     return [row[0] for row in connection.execute(query, (workspace,))]

@@ -87,3 +87,54 @@ async def test_a_model_without_a_price_cannot_run_under_a_dollar_budget(world: W
         assert answer["cost_usd"] is None
         [row] = await world.calls(workspace, 1)
         assert row["cost_usd"] is None
+
+
+async def test_a_day_a_workspace_and_credits_have_limits_of_their_own(world: World) -> None:
+    workspace = await world.workspace()
+    owner, viewer = await world.member(workspace), await world.member(workspace, "viewer")
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer())
+        provider = await world.provider(upstream)
+        key = await world.key(workspace, provider, monthly_budget_requests=100, daily_budget_requests=1)
+        assert (key["daily_budget_requests"], key["daily_budget"]["cap_requests"]) == (1, 1)
+        alias = await world.alias(workspace, provider)
+        ok(await world.invoke(workspace, alias))
+        await world.calls(workspace, 1)
+        refused = problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+        assert refused["budget"]["period"] == "day"
+        raised = ok(await owner.put(f"/ai-keys/{key['id']}", daily_budget_requests=None))
+        assert (raised["daily_budget"], raised["budget"]["spent_requests"]) == (None, 1)
+        (budget,) = ok(await owner.put("/ai-budgets/workspace", monthly_budget_requests=2))["items"]
+        assert (budget["scope"], budget["cap_requests"], budget["spent_requests"]) == ("workspace", 2, 1)
+        ok(await world.invoke(workspace, alias))
+        await world.calls(workspace, 2)
+        refused = problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+        assert (refused["budget"]["scope"], refused["budget"]["period"]) == ("workspace", "month")
+    credit = {"funds": "platform", "monthly_budget_usd": 5}
+    problem(await owner.put("/ai-budgets/workspace", **credit), 403, "forbidden")
+    problem(await viewer.put("/ai-budgets/workspace", monthly_budget_usd=5), 403, "forbidden")
+    ok(await world.admin.put("/ai-budgets/workspace", workspace_id=workspace, **credit))
+    shown = ok(await viewer.get("/ai-budgets"))["items"]
+    assert [(one["scope"], one["funds"], one["cap_usd"]) for one in shown] == [
+        ("workspace", "own", None), ("workspace", "platform", "5.000000"), ("key", "own", None),
+    ]  # fmt: skip
+
+
+async def test_a_call_that_cost_more_than_was_held_halts_its_key_until_it_is_resumed(world: World) -> None:
+    workspace = await world.workspace()
+    owner = await world.member(workspace)
+    async with Upstream() as upstream:
+        accept_keys(upstream)
+        upstream.always("POST", CHAT, chat_answer(input_tokens=10, output_tokens=5000))
+        provider = await world.provider(upstream)
+        key = await world.key(workspace, provider, monthly_budget_usd=1)
+        alias = await world.alias(workspace, provider)
+        ok(await world.invoke(workspace, alias, options={"max_tokens": 10}))
+        (row,) = await world.calls(workspace, 1)
+        refused = problem(await world.invoke(workspace, alias), 402, "budget_exceeded")
+        assert refused["reason"] == "halted"
+        assert row["attempt_id"] in refused["budget"]["halted"]
+        (budget,) = ok(await owner.post("/ai-budgets/resume", key_id=key["id"]))["items"]
+        assert budget["halted"] is None
+        ok(await world.invoke(workspace, alias))

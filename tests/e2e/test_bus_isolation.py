@@ -11,32 +11,42 @@ import nkeys
 import pytest
 from nats.aio.client import Client
 
-from shared.messages import ALL, HINTS, custody
+from deploy.streams import declared
+from shared.messages import ALL, custody
 from shared.messages.base import Message, Service
 from shared.permissions import inbox_prefix, permissions_of
 from shared.testing.stack import Stack
 
-STREAM = "CALLS"
+_STREAMS = [item.name for item in declared()]
+_DURABLES = ["spy", *(str(item.consumer.durable_name) for item in declared() if item.consumer)]
 _API = (
-    "INFO", "ACCOUNT.PURGE.X", "STREAM.NAMES", "STREAM.LIST", f"STREAM.CREATE.{STREAM}", f"STREAM.UPDATE.{STREAM}",
-    f"STREAM.INFO.{STREAM}", f"STREAM.DELETE.{STREAM}", f"STREAM.PURGE.{STREAM}", f"STREAM.SNAPSHOT.{STREAM}",
-    f"STREAM.RESTORE.{STREAM}", f"STREAM.MSG.GET.{STREAM}", f"STREAM.MSG.DELETE.{STREAM}",
-    f"STREAM.PEER.REMOVE.{STREAM}",    f"STREAM.LEADER.STEPDOWN.{STREAM}",
-    f"DIRECT.GET.{STREAM}", f"DIRECT.GET.{STREAM}.ai.calls.finished.v1",
-    f"CONSUMER.NAMES.{STREAM}", f"CONSUMER.LIST.{STREAM}", f"CONSUMER.CREATE.{STREAM}", f"CONSUMER.CREATE.{STREAM}.spy",
-    f"CONSUMER.CREATE.{STREAM}.spy.ai.calls.finished.v1", f"CONSUMER.DURABLE.CREATE.{STREAM}.spy",
-    f"CONSUMER.INFO.{STREAM}.spy", f"CONSUMER.DELETE.{STREAM}.spy", f"CONSUMER.MSG.NEXT.{STREAM}.spy",
-    f"CONSUMER.PAUSE.{STREAM}.spy", "STREAM.CREATE.OTHER", "STREAM.CREATE.KV_spy", "META.LEADER.STEPDOWN",
-    *(f"{verb}.KV_{hint.bucket}" for hint in HINTS for verb in (
-        "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET",
-        "STREAM.MSG.DELETE", "DIRECT.GET", "CONSUMER.CREATE",
+    "INFO", "ACCOUNT.PURGE.X", "STREAM.NAMES", "STREAM.LIST", "STREAM.CREATE.OTHER", "STREAM.CREATE.KV_spy",
+    "META.LEADER.STEPDOWN",
+    *(f"{verb}.{name}" for name in _STREAMS for verb in (
+        "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.DELETE", "STREAM.PURGE", "STREAM.SNAPSHOT",
+        "STREAM.RESTORE", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN",
+        "DIRECT.GET", "CONSUMER.NAMES", "CONSUMER.LIST", "CONSUMER.CREATE",
+    )),
+    *(f"{verb}.{name}.{durable}" for name in _STREAMS for durable in _DURABLES for verb in (
+        "CONSUMER.CREATE", "CONSUMER.DURABLE.CREATE", "CONSUMER.INFO", "CONSUMER.DELETE", "CONSUMER.MSG.NEXT",
+        "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN",
+    )),
+    *(f"{verb}.ai.calls.finished.v1" for name in _STREAMS for verb in (
+        f"DIRECT.GET.{name}", *(f"CONSUMER.CREATE.{name}.{durable}" for durable in _DURABLES),
     )),
 )  # fmt: skip
+_ACKS = {
+    f"$JS.ACK.{before}{name}.{durable}.1.2.3.4.5"
+    for before in ("", "_.hash.")
+    for name in _STREAMS
+    for durable in _DURABLES
+}
 SUBJECTS = sorted(
     {message.pattern().replace("*", "7") for message in ALL}
     | {f"{inbox_prefix(service)}.{rest}" for service in Service for rest in ("x", "x.y")}
     | {f"$JS.API.{subject}" for subject in _API}
-    | {f"$JS.ACK.{STREAM}.metering.1.2.3.4.5", "$JS.FC.x.y", "$JS.EVENT.ADVISORY.API", "$KV.spy.x", "$O.spy.C.x"}
+    | _ACKS
+    | {"$JS.FC.x.y", "$JS.EVENT.ADVISORY.API", "$KV.spy.x", "$O.spy.C.x"}
     | {
         "$SYS.X",
         "$SYS.REQ.SERVER.PING",

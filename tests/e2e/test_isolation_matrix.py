@@ -11,7 +11,7 @@ import httpx2
 
 from services.api.domain.access import Role
 from shared.testing.stack import Stack
-from shared.testing.upstream import Upstream
+from shared.testing.upstream import Upstream, json_answer
 from tests.e2e.isolation import METHODS, OPEN, ROUTES, STATUSES, WORKSPACE_ROLES, Side, Somebody, rows_of
 from tests.e2e.world import CHAT, World, accept_keys, chat_answer, eventually, ok
 
@@ -70,6 +70,9 @@ async def test_every_route_for_every_role_on_every_id_of_two_workspaces(world: W
         upstream.always("POST", CHAT, chat_answer())
         provider = await world.provider(upstream)
         sides = (await _side(world, provider, "left"), await _side(world, provider, "right"))
+        for side in sides:
+            await _leave_open(world, stack, upstream, side)
+            await _add_webhook(world, upstream, side)
         matrix = Matrix(world, stack, sides, tuple(await _everybody(world, stack, sides)), Tally())
         await _all_that_must_be_refused(matrix)
         for side in sides:
@@ -129,10 +132,13 @@ async def _settled(matrix: Matrix, side: Side) -> None:
     """Its own calls are accounted for, so that what changes from now on was changed by others."""
     held = "SELECT 1 FROM metering.reservations WHERE workspace_id = %s AND state = 'held'"
 
-    async def none_is_held() -> bool | None:
-        return None if await matrix.stack.query(held, side.workspace) else True
+    unsent = "SELECT 1 FROM api.webhook_deliveries WHERE workspace_id = %s AND status = 'pending'"
 
-    await eventually(none_is_held)
+    async def none_is_open() -> bool | None:
+        found = [await matrix.stack.query(query, side.workspace) for query in (held, unsent)]
+        return None if any(found) else True
+
+    await eventually(none_is_open)
 
 
 async def _borrow_ids(matrix: Matrix, who: Somebody, mine: Side, theirs: Side) -> None:
@@ -147,6 +153,9 @@ async def _borrow_ids(matrix: Matrix, who: Somebody, mine: Side, theirs: Side) -
     audit = await matrix.ask(who, "GET /ai-audit", mine, **query)
     if audit.status_code == 200:
         assert audit.json()["items"] == []
+    figures = {"workspace_id": mine.workspace, "cost_usd": 0, "input_tokens": 0, "output_tokens": 0}
+    told = await matrix.ask(who, f"POST /ai-usage/unknown/{theirs.attempt_id}/reconcile", mine, json=figures)
+    assert told.status_code in (403, 404)
     body = {"workspace_id": mine.workspace, "alias_name": theirs.alias_name, "prompt": "x"}
     assert (await matrix.ask(who, "POST /ai-invoke", mine, json=body)).status_code in (403, 404)
 
@@ -190,6 +199,43 @@ async def _side(world: World, provider: str, name: str) -> Side:
     return side
 
 
+async def _leave_open(world: World, stack: Stack, upstream: Upstream, side: Side) -> None:
+    """A call nobody knows the cost of and whose content is stored, and a dead letter."""
+    here = f"/ai-workspaces/{side.workspace}/retention"
+    ok(await world.admin.put(here, store_content=True))
+    upstream.script("POST", CHAT, json_answer({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}))
+    ok(await world.invoke(side.workspace, side.alias_name))
+    await world.calls(side.workspace, 2)
+    unknown = ok(await world.admin.get("/ai-usage/unknown", workspace_id=side.workspace))["items"]
+    side.attempt_id = unknown[0]["attempt_id"]
+    stored = "SELECT 1 FROM metering.ai_call_contents WHERE attempt_id = %s"
+    await eventually(lambda: _found(stack, stored, side.attempt_id))
+    # So that nothing more is written behind the calls that follow.
+    ok(await world.admin.put(here, store_content=False))
+    rows = await stack.query(
+        "INSERT INTO metering.dead_letters (received_at, subject, reason, body, fingerprint, delivered)"
+        " VALUES (now(), 's', 'r', %s, %s, 1) RETURNING id",
+        side.mark.encode(),
+        side.mark.encode(),
+    )
+    side.letter_id = str(rows[0][0])
+
+
+async def _add_webhook(world: World, upstream: Upstream, side: Side) -> None:
+    """A webhook whose receiver takes everything, and a delivery that has arrived there."""
+    upstream.always("POST", "/hook", json_answer({}))
+    side.receiver = f"{upstream.base_url}/hook?of={side.mark}"
+    hook = ok(await world.admin.post("/ai-webhooks", workspace_id=side.workspace, url=side.receiver), 201)
+    side.webhook_id = hook["id"]
+    sent = ok(await world.admin.post(f"/ai-webhooks/{side.webhook_id}/test"), 202)
+    side.delivery_id = sent["id"]
+    side.secrets |= {side.webhook_id, side.delivery_id, hook["secret"]}
+
+
+async def _found(stack: Stack, query: str, value: str) -> bool | None:
+    return bool(await stack.query(query, value)) or None
+
+
 async def _everybody(world: World, stack: Stack, sides: Iterable[Side]) -> list[Somebody]:
     everybody = [
         Somebody("the platform's admin", world.admin, Role.PLATFORM_ADMIN),
@@ -226,6 +272,9 @@ async def _disposable(world: World, side: Side, name: str) -> Side:
         body = {"primary_provider": side.provider, "primary_model": "m", "alias_name": f"d-{uuid4().hex}"}
         made = ok(await world.admin.post("/ai-aliases", workspace_id=side.workspace, **body), 201)
         return replace(side, alias_id=made["id"])
+    if "{webhook_id}" in name:
+        url = {"workspace_id": side.workspace, "url": side.receiver}
+        return replace(side, webhook_id=ok(await world.admin.post("/ai-webhooks", **url), 201)["id"])
     assert "{workspace_id}" in name, f"say here what {name} may destroy"
     return replace(side, workspace=await world.workspace())
 

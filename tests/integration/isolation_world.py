@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from services.metering.domain.usage import Counters
 from shared.clock import SystemClock
 from shared.db import EVERY_WORKSPACE, Scope
 from shared.schemas import service_url, services
@@ -110,7 +111,7 @@ def insert(connection: Connection, table: Table, row: Row) -> None:
 def rows(workspace: int) -> dict[str, Row]:
     """A row of ``workspace`` for every table, by table. Ids are the workspace's number."""
     router = {"router.ai_model_aliases": _alias(workspace), "router.ai_catalogue_changes": _change(workspace)}
-    return _edge(workspace) | _vault(workspace) | _metering(workspace) | router
+    return _contents(workspace) | _edge(workspace) | _vault(workspace) | _metering(workspace) | router
 
 
 def _edge(workspace: int) -> dict[str, Row]:
@@ -118,6 +119,25 @@ def _edge(workspace: int) -> dict[str, Row]:
     return {
         "api.workspaces": {"id": workspace, "name": "x", "created_at": NOW},
         "api.access_tokens": token | {"token_hash": bytes([workspace] * 32), "created_at": NOW},
+        "api.webhooks": {
+            "id": UUID(int=workspace),
+            "workspace_id": workspace,
+            "url": "https://example.com/",
+            "events": ["x"],
+            "secret": b"x",
+            "created_at": NOW,
+            "updated_at": NOW,
+        },
+        "api.webhook_deliveries": {
+            "id": UUID(int=workspace),
+            "webhook_id": UUID(int=workspace),
+            "workspace_id": workspace,
+            "event_id": UUID(int=workspace),
+            "type": "x",
+            "body": "{}",
+            "next_at": NOW,
+            "created_at": NOW,
+        },
     }
 
 
@@ -149,6 +169,9 @@ def _vault(workspace: int) -> dict[str, Row]:
         "vault.ai_provider_keys": key,
         "vault.key_audit": entry | {"previous": digest, "hash": digest},
         "vault.audit_heads": {"workspace_id": workspace, "seq": 1, "hash": digest, "seal": digest},
+        "vault.key_alerts": {
+            "alert_id": one, "workspace_id": workspace, "key_id": one, "version": 1, "body": "{}", "raised_at": NOW,
+        },
         "vault.shredded_workspaces": {"workspace_id": workspace, "shredded_at": NOW},
         "vault.retired_keks": {"kek_id": str(workspace), "retired_at": NOW},
         "vault.kek_rotations": {
@@ -158,6 +181,17 @@ def _vault(workspace: int) -> dict[str, Row]:
     }  # fmt: skip
 
 
+def _contents(workspace: int) -> dict[str, Row]:
+    one, mine = UUID(int=workspace), {"workspace_id": workspace}
+    policy = {"store_content": True, "content_days": 1, "zero_retention": False, "updated_at": NOW}
+    content = {"attempt_id": one, "call_id": "c", "stored_at": NOW, "root_id": one, "salt": b"x", "sealed": b"x"}
+    return {
+        "metering.content_policies": mine | policy,
+        "metering.ai_call_contents": mine | content,
+        "vault.content_roots": mine | {"id": one, "dek_id": one, "ciphertext": b"x", "created_at": NOW},
+    }
+
+
 def _metering(workspace: int) -> dict[str, Row]:
     # Far from the numbers the table itself gives.
     one, number = UUID(int=workspace), 10**6 + workspace
@@ -165,19 +199,41 @@ def _metering(workspace: int) -> dict[str, Row]:
         "attempt_id": one, "call_id": "c", "workspace_id": workspace, "key_id": one, "provider": "openai",
         "model": "m", "alias_name": "a", "capability": "chat", "attempt_index": 0,
     }  # fmt: skip
-    sums = dict.fromkeys(
-        ("requests", "succeeded", "failed", "unknown", "input_tokens", "output_tokens", "cost_usd_micros",
-         "charged_usd_micros", "fallbacks", "latency_ms_sum"), 1,
-    )  # fmt: skip
-    rollup = {"workspace_id": workspace, "hour": NOW, "provider": "p", "alias_name": "a", "model": "m", "key_id": one}
+    counted = {
+        "workspace_id": workspace, "provider": "p", "alias_name": "a", "model": "m", "key_id": one,
+        "capability": "chat", "funds": "own", "outcome": "success", **dict.fromkeys(Counters._fields, 1),
+    }  # fmt: skip
+    fallback = {"workspace_id": workspace, "fallback_from": "p/m", "target": "q/m", "reason": "timeout"}
+    fallback |= {"requests": 1, "succeeded": 1}
     letter = {"received_at": NOW, "subject": "s", "reason": "r", "body": b"x", "delivered": 1}
-    budget = {"id": number, "workspace_id": workspace, "scope": "key", "key_id": one}
     ended = {"outcome": "ok", "billing": "cost", "charged_usd_micros": 1, "started_at": NOW, "finished_at": NOW}
+    acted = {"action": "a", "subject": "s", "actor": "{}", "facts": "{}"}
+    return {
+        "metering.ledger_actions": {"id": number, "workspace_id": workspace, "at": NOW} | acted,
+        "metering.reconciled_attempts": {
+            "attempt_id": one, "workspace_id": workspace, "started_at": NOW, "at": NOW, "charged_before_usd_micros": 1,
+            "charged_before_tokens": 1, "cost_usd_micros": 1, "input_tokens": 1, "output_tokens": 1,
+        },
+        "metering.call_log_retention": {"workspace_id": workspace, "call_log_days": 1, "updated_at": NOW},
+        "metering.ended_attempts": {"attempt_id": one, "workspace_id": workspace, "state": "settled"},
+        "metering.reservations": call | {"tokens": 1, "period_start": NOW.date(), "created_at": NOW, "expires_at": NOW},
+        "metering.ai_call_logs": call | ended,
+        "metering.usage_rollups": counted | {"hour": NOW},
+        "metering.usage_days": counted | {"day": NOW},
+        "metering.fallback_rollups": fallback | {"hour": NOW},
+        "metering.fallback_days": fallback | {"day": NOW},
+        "metering.dead_letters": letter | {"fingerprint": bytes([workspace])},
+        **_budgets(workspace, one, number),
+    }  # fmt: skip
+
+
+def _budgets(workspace: int, one: UUID, number: int) -> dict[str, Row]:
+    budget = {"id": number, "workspace_id": workspace, "scope": "key", "key_id": one}
     return {
         "metering.ai_provider_budgets": budget | {"created_at": NOW, "updated_at": NOW},
         "metering.budget_periods": {"budget_id": number, "period_start": NOW.date()},
-        "metering.reservations": call | {"tokens": 1, "period_start": NOW.date(), "created_at": NOW, "expires_at": NOW},
-        "metering.ai_call_logs": call | ended,
-        "metering.usage_rollups": rollup | sums,
-        "metering.dead_letters": letter | {"fingerprint": bytes([workspace])},
-    }
+        "metering.budget_alerts": {
+            "alert_id": one, "workspace_id": workspace, "budget_id": number, "span": "day", "period_start": NOW.date(),
+            "unit": "tokens", "kind": "budget.warning", "body": "{}", "raised_at": NOW,
+        },
+    }  # fmt: skip

@@ -22,12 +22,32 @@ from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.messages.base import Service
 from shared.messages.health import PingMeteringV1, ReadyV1
-from shared.messages.metering import BudgetsV1, BudgetV1, ListBudgetsV1, ReservationV1, ReserveV1, SetKeyBudgetV1, Unit
+from shared.messages.metering import (
+    BudgetsV1,
+    BudgetV1,
+    ListBudgetsV1,
+    ReservationV1,
+    ReserveV1,
+    SetKeyBudgetV1,
+    SetWorkspaceBudgetV1,
+    Unit,
+)
 from shared.messages.router import CallFinishedV1
 from shared.messages.usage import CallsV1, QueryCallsV1, QueryUsageV1, UsageReportV1
+from shared.messages.vocabulary import Funds
 from shared.runtime import Stop
 from shared.schemas import service_url
-from tests.integration.servers import PASSWORD, ROOT, Postgres, bus, close_queues, end, migrated_postgres, nats_server
+from tests.integration.servers import (
+    PASSWORD,
+    ROOT,
+    Postgres,
+    bus,
+    close_queues,
+    end,
+    make_streams,
+    migrated_postgres,
+    nats_server,
+)
 
 
 class MovingClock(SystemClock):
@@ -62,9 +82,15 @@ class World:
         return (await self.set_caps(workspace_id, str(uuid4()), **caps)).key_id or ""
 
     async def set_caps(self, workspace_id: int, key_id: str, **caps: int | None) -> BudgetV1:
-        wanted: dict[Unit, int | None] = {unit: caps[unit] for unit in get_args(Unit) if unit in caps}
-        request = SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, caps=wanted)
+        """Names of caps are units, those of a day begin with ``day_``."""
+        request = SetKeyBudgetV1(workspace_id=workspace_id, key_id=key_id, **_windows(caps))
         return await self.api.request(request, BudgetV1)
+
+    async def set_workspace_caps(
+        self, workspace_id: int, funds: Funds = Funds.OWN, **caps: int | None
+    ) -> tuple[BudgetV1, ...]:
+        request = SetWorkspaceBudgetV1(workspace_id=workspace_id, funds=funds, **_windows(caps))
+        return (await self.api.request(request, BudgetsV1)).items
 
     async def reserve(self, workspace_id: int, key_id: str, **changes: object) -> ReservationV1:
         return await self.router.request(reservation(workspace_id, key_id, **changes), ReservationV1, timeout=10)
@@ -76,10 +102,10 @@ class World:
         request = QueryCallsV1.model_validate({"workspace_id": workspace_id, "limit": 500, **filters})
         return await self.api.request(request, CallsV1)
 
-    async def budget(self, workspace_id: int, key_id: str | None) -> BudgetV1:
+    async def budget(self, workspace_id: int, key_id: str | None, period: str = "month") -> BudgetV1:
         """A key's budget, or the workspace's own."""
         budgets = await self.api.request(ListBudgetsV1(workspace_id=workspace_id), BudgetsV1)
-        return next(item for item in budgets.items if item.key_id == key_id)
+        return next(item for item in budgets.items if (item.key_id, item.period) == (key_id, period))
 
     async def usage(self, workspace_id: int, **changes: object) -> UsageReportV1:
         request = QueryUsageV1.model_validate({"workspace_id": workspace_id, **changes})
@@ -111,6 +137,12 @@ class World:
         await self.until(lambda: not self.sql(held, list(attempts)))
 
 
+def _windows(caps: dict[str, int | None]) -> dict[str, dict[Unit, int | None]]:
+    month: dict[Unit, int | None] = {unit: caps[unit] for unit in get_args(Unit) if unit in caps}
+    day: dict[Unit, int | None] = {unit: caps[f"day_{unit}"] for unit in get_args(Unit) if f"day_{unit}" in caps}
+    return {"caps": month, "day_caps": day}
+
+
 def reservation(workspace_id: int, key_id: str, **changes: object) -> ReserveV1:
     fields: dict[str, object] = {
         "attempt_id": str(uuid4()), "call_id": str(uuid4()), "workspace_id": workspace_id, "key_id": key_id,
@@ -135,7 +167,7 @@ async def metering_world(folder: Path) -> AsyncIterator[World]:
     """Servers and stand-ins up, schema migrated; no metering yet."""
     with migrated_postgres(folder) as postgres, nats_server(folder) as nats_url:
         buses = [bus(service, nats_url) for service in (Service.ROUTER, Service.API, Service.VAULT)]
-        await asyncio.gather(*(one.start() for one in buses))
+        await asyncio.gather(make_streams(nats_url), *(one.start() for one in buses))
         yield World(folder, nats_url, postgres, buses[0], buses[1], buses[2])
         await asyncio.gather(*(one.stop() for one in buses))
 
@@ -160,8 +192,8 @@ async def metering(world: World) -> AsyncIterator[Metering]:
 
 
 @asynccontextmanager
-async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
-    """Replicas as they run in production: ``python -m services.metering``."""
+async def metering_processes(world: World, number: int) -> AsyncIterator[list[int]]:
+    """Replicas as they run in production: ``python -m services.metering``; their process ids."""
     log = world.folder / "metering.log"
     before = log.read_bytes().count(b'"serving"') if log.exists() else 0
     environment = {"PATH": os.defpath, "NATS_URL": world.nats_url, "DATABASE_URL": world.settings.database_url}
@@ -175,7 +207,7 @@ async def metering_processes(world: World, number: int) -> AsyncIterator[None]:
     try:
         await world.until(lambda: log.read_bytes().count(b'"serving"') - before == number)
         await world.api.request(PingMeteringV1(), ReadyV1)
-        yield
+        yield [process.pid for process in processes]
     finally:
         for process in processes:
             end(process, signal.SIGTERM)

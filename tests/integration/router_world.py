@@ -40,7 +40,7 @@ from shared.records import Delivery, RecordConsumer
 from shared.runtime import Stop
 from shared.schemas import service_url
 from shared.testing.upstream import Upstream
-from tests.integration.servers import PASSWORD, Nats, bus, close_queues, migrated_postgres
+from tests.integration.servers import PASSWORD, Nats, bus, close_queues, make_streams, migrated_postgres
 
 CLOCK = SystemClock()
 
@@ -107,17 +107,22 @@ class Vault:
 
 @dataclass
 class Metering:
-    """Stands in for metering: grants everything after ``delay_s`` seconds, keeps what it is told."""
+    """Stands in for metering: grants everything after ``delay_s`` seconds, keeps what it is told.
+
+    ``answers``: how the next questions are answered instead.
+    """
 
     bus: Bus
     delay_s: float = 0.0
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[ReserveV1] = field(default_factory=list)
     reserving: asyncio.Event = field(default_factory=asyncio.Event)
     finished: dict[str, CallFinishedV1] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def serve(self) -> RecordConsumer:
         self.bus.answer_call(ReserveV1, self._reserve)
-        return RecordConsumer(self.bus, CallFinishedV1, "stand-in", self._settle)
+        return RecordConsumer(self.bus, CallFinishedV1, self._settle)
 
     async def end_of(self, call_id: str) -> list[CallFinishedV1]:
         """The ends of a call's attempts, once there is one."""
@@ -133,6 +138,11 @@ class Metering:
 
     async def _reserve(self, request: ReserveV1) -> ReservationV1:
         self.reserving.set()
+        self.asked.append(request)
+        if self.answers:
+            return ReservationV1.model_validate(
+                {"attempt_id": request.attempt_id, "granted": False, **self.answers.pop()}
+            )
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         return ReservationV1(attempt_id=request.attempt_id, granted=True)
@@ -237,6 +247,7 @@ async def router_world(folder: Path) -> AsyncIterator[World]:
         consumer = metering.serve()
         for one in (api, vault.bus, metering.bus):
             await one.start()
+        await make_streams(server.url)
         await consumer.start()
         settings = Settings(
             nats_url=server.url,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from deploy import streams
 from shared.bus import Bus
 from shared.messages.base import Service
 from shared.migrate import migrate
@@ -105,6 +106,13 @@ class Nats:
     def kill(self) -> None:
         assert self._process is not None
         end(self._process, signal.SIGKILL)
+
+
+async def make_streams(nats_url: str, seed: Path | None = None) -> None:
+    """As the deployment makes them."""
+    client = await streams.connected(nats_url, seed)
+    await streams.ensure(client)
+    await client.close()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from shared.messages.vocabulary import Outcome
 from shared.permissions import permissions_of
 from shared.settings import ServiceSettings
 from shared.telemetry import Telemetry
-from tests.integration.servers import Nats, close_queues, free_port
+from tests.integration.servers import Nats, close_queues, free_port, make_streams
 
 KEY = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 
@@ -64,19 +64,28 @@ class Replica:
                 await self._news.wait()
 
 
+def new_seed(file: Path) -> str:
+    """Write a new user's seed; its public half."""
+    seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    file.write_bytes(seed)
+    public: bytes = nkeys.from_seed(seed).public_key
+    return public.decode()
+
+
 class World:
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.folder, self._stack = folder, stack
         self.seed = folder / "seed"
-        seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
-        self.seed.write_bytes(seed)
+        self._operator = folder / "operator"
         port, config = free_port(), folder / "nats.conf"
-        public: bytes = nkeys.from_seed(seed).public_key
-        users = {public.decode(): permissions_of(Service.ROUTER)}
-        config.write_text(render(users, port=port, store=folder / "store"))
+        users, operator = {new_seed(self.seed): permissions_of(Service.ROUTER)}, new_seed(self._operator)
+        config.write_text(render(users, operator=operator, port=port, store=folder / "store"))
         self.nats = Nats(folder, "-c", str(config), port=port)
         self.nats.start()
         stack.callback(self.nats.kill)
+
+    async def make_streams(self) -> None:
+        await make_streams(self.nats.url, self._operator)
 
     async def replica(self, url: str | None = None) -> Replica:
         replica = Replica(url or self.nats.url, None if url else self.seed)
@@ -105,7 +114,9 @@ class World:
 @asynccontextmanager
 async def _world(folder: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        yield World(folder, stack)
+        world = World(folder, stack)
+        await world.make_streams()
+        yield world
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from services.metering import accounts, ledger, postings, store, sweeper
+from services.metering import accounts, budgets, granting, postings, reports, store, sweeper
 from services.metering.connection import Connection
-from services.metering.domain.ledger import Ask
+from services.metering.domain.ledger import Ask, owners_of
+from services.metering.domain.usage import Piece
 from services.metering.ledger import Ledger
 from services.metering.settler import Settler
 from shared.clock import SystemClock
@@ -28,7 +29,9 @@ from tests.integration.servers import PASSWORD, migrated_postgres
 WORKSPACE, KEY = 7, UUID(int=7)
 CLIENTS, PER_CLIENT, ROUNDS = 64, 20, 9
 CLOCK = SystemClock()
-PERIOD = CLOCK.now().replace(day=1).date()
+NOW = CLOCK.now()
+PERIOD, TODAY = NOW.replace(day=1).date(), NOW.date()
+BUDGETS = (budgets.ALL_OF_WORKSPACE, budgets.BALANCES_OF_WORKSPACE, budgets.ONE, budgets.BALANCES_OF_ONE)
 FILL = f"""
     INSERT INTO ai_provider_budgets (workspace_id, scope, key_id, created_at, updated_at)
         SELECT w, 'key', CASE k WHEN 1 THEN lpad(to_hex(w), 32, '0')::uuid ELSE gen_random_uuid() END, now(), now()
@@ -42,8 +45,8 @@ FILL = f"""
             attempt_index, outcome, billing, charged_usd_micros, started_at, finished_at)
         SELECT gen_random_uuid(), 'c', g % 50, gen_random_uuid(), 'p', 'm', 'a', 'chat', 0, 'ok', 'cost', 1,
             now() - g * interval '1 second', now() FROM generate_series(1, 50000) g;
-    INSERT INTO usage_rollups SELECT w, now() - h * interval '1 hour', 'p', 'a', 'm', gen_random_uuid(),
-        1, 1, 0, 0, 1, 1, 1, 1, 0, 1 FROM generate_series(1, 500) w, generate_series(1, 40) h;
+    INSERT INTO usage_rollups SELECT w, now() - h * interval '1 hour', 'p', 'a', 'm', gen_random_uuid(), 'chat', 'own',
+        'success', 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0 FROM generate_series(1, 500) w, generate_series(1, 40) h;
     ANALYZE;
 """
 TABLES = ("ai_provider_budgets", "budget_periods", "reservations", "usage_rollups", "ai_call_logs")
@@ -58,20 +61,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_the_ledgers_statements_and_the_queries_still_use_their_indexes(url: str) -> None:
-    owned = accounts._parameters([(WORKSPACE, KEY), (WORKSPACE, None)])
+    owned = accounts._parameters(owners_of(WORKSPACE, KEY))
     one, zero = [uuid4()], [0]
     ours: list[tuple[str, Any]] = [
         (accounts._LOCK, owned),
-        (accounts._BALANCES, owned | {"period": PERIOD}),
-        (ledger._KNOWN, (one,)),
-        (ledger._HOLD, (PERIOD, *[[1]] * 4)),
+        (accounts._BALANCES, owned | {"month": PERIOD, "day": TODAY}),
+        (granting._KNOWN, (one,)),
+        (granting._HOLD, (*[[1]] * 4, PERIOD, TODAY)),
         (postings._FINISH, (CLOCK.now(), one, ["settled"])),
-        (postings._MOVE, ([1], [PERIOD], *[zero] * 6)),
+        (postings._MOVE, ([1], ["month"], [PERIOD], *[zero] * 6)),
         (sweeper._LOCK_DUE, (CLOCK.now(), 200)),
     ]
-    mine = {"workspace_id": WORKSPACE, "key_id": KEY, "period": PERIOD, "since": None, "until": None, "limit": 50}
+    mine = {"workspace_id": WORKSPACE, "key_id": KEY, "funds": "own", "month": PERIOD, "day": TODAY}
+    mine |= {"since": None, "until": None, "limit": 50}
     newest = store._CALLS + " ORDER BY started_at DESC, attempt_id DESC LIMIT :limit"
-    theirs = [str(store._BUDGETS_OF_WORKSPACE), str(store._BUDGET_OF_KEY), newest, str(store._USAGE["key"])]
+    theirs = [str(one) for one in BUDGETS] + [newest, reports._grouped("key", [Piece("hour", None, None)])]
     plans = [_plan(url, EVERY_WORKSPACE, *asked) for asked in ours]
     plans += [_plan(url, WORKSPACE, _named(statement, mine), mine) for statement in theirs]
     for plan in plans:
@@ -133,7 +137,7 @@ async def _reserve(ours: Ledger) -> tuple[list[UUID], float]:
 
     async def client(mine: Sequence[UUID]) -> None:
         for attempt in mine:
-            ask = Ask(attempt, "c", WORKSPACE, KEY, "openai", "m", "a", "chat", 0, None, 700, 1100, 360)
+            ask = Ask(attempt, "c", WORKSPACE, KEY, "openai", "m", "a", "chat", 0, None, 700, 1100, 360, NOW)
             assert (await ours.reserve(ask)).granted
 
     before = CLOCK.monotonic()

@@ -16,6 +16,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.api.store import Store as EdgeStore
 from services.api.store import TokenRow
+from services.metering.budgets import Budgets
+from services.metering.reports import Reports
 from services.metering.store import CallFilter
 from services.metering.store import Store as MeteringStore
 from services.router.store import AliasRow
@@ -79,7 +81,7 @@ async def _aliases(database: Database) -> Met:
 
 
 async def _budgets(database: Database) -> Met:
-    return {account.workspace_id for account in await MeteringStore(database).budgets(MINE, NOW.date())}
+    return {account.workspace_id for account in await Budgets(database).all(MINE, NOW)}
 
 
 async def _calls(database: Database) -> Met:
@@ -87,13 +89,14 @@ async def _calls(database: Database) -> Met:
 
 
 async def _usage(database: Database) -> Met:
-    groups = await MeteringStore(database).usage(MINE, None, None, "key")
-    return {UUID(name).int for name, _ in groups}
+    report = await Reports(database).report(MINE, None, None, "key", NOW)
+    keys = [UUID(name) for name, _ in report.groups if name] + [charge.owner[1] for charge in report.charges]
+    return {key.int for key in keys if key}
 
 
 async def _held(database: Database) -> Met:
     # Theirs is held too: without the filter on the workspace it is the key id that would find it.
-    return {THEIRS if await MeteringStore(database).block_key(MINE, THEIR_ROW, NOW) else MINE}
+    return {THEIRS if await Budgets(database).block_key(MINE, THEIR_ROW, NOW) else MINE}
 
 
 async def _keys(database: Database) -> Met:

@@ -7,10 +7,10 @@ from contextlib import aclosing
 import pytest
 
 from services.router.client import ProviderClient
-from services.router.connections import _CheckedResolver
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest
 from services.router.sending import Delivery, Limits
 from shared.messages.vocabulary import Outcome
+from shared.resolving import CheckedResolver
 from shared.testing.upstream import Upstream
 
 
@@ -36,7 +36,7 @@ async def test_a_name_that_resolves_inside_is_refused_at_connect(upstream: Upstr
 
 
 async def test_resolver_lets_listed_names_through() -> None:
-    resolver = _CheckedResolver(frozenset({"localhost:81"}))
+    resolver = CheckedResolver(frozenset({"localhost:81"}))
     assert {item["host"] for item in await resolver.resolve("localhost", 81, socket.AF_UNSPEC)} <= {"127.0.0.1", "::1"}
     with pytest.raises(OSError, match="not allowed"):
         await resolver.resolve("localhost", 82, socket.AF_UNSPEC)

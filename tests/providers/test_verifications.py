@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from services.router.client import ProviderClient
-from services.router.domain.destinations import parse_base_url
 from services.router.providers import PROVIDERS, verification_of
 from services.router.providers.base import Failure, HttpAnswer, Verdict
 from services.router.sending import Limits
+from shared.destinations import parse_base_url
 from shared.messages.vocabulary import KeyStatus
 from shared.testing.upstream import Answer, Upstream, json_answer
 

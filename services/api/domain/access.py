@@ -36,6 +36,14 @@ class Action(StrEnum):
     READ_AUDIT = "read_audit"
     ROTATE_DATA_KEYS = "rotate_data_keys"
     ROTATE_MASTER_KEYS = "rotate_master_keys"
+    READ_WEBHOOKS = "read_webhooks"
+    WRITE_WEBHOOKS = "write_webhooks"
+    RECONCILE = "reconcile"
+    WRITE_RETENTION = "write_retention"
+    READ_CONTENT = "read_content"
+    SETTLE_LETTERS = "settle_letters"
+    WRITE_BUDGETS = "write_budgets"
+    GRANT_CREDITS = "grant_credits"
 
 
 _PLATFORM = frozenset({Role.PLATFORM_ADMIN})
@@ -58,6 +66,14 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
     Action.READ_AUDIT: _ADMINS,
     Action.ROTATE_DATA_KEYS: _OWNERS,
     Action.ROTATE_MASTER_KEYS: _PLATFORM,
+    Action.READ_WEBHOOKS: _ADMINS,
+    Action.WRITE_WEBHOOKS: _ADMINS,
+    Action.RECONCILE: _ADMINS,
+    Action.WRITE_RETENTION: _OWNERS,
+    Action.READ_CONTENT: _ADMINS,
+    Action.SETTLE_LETTERS: _PLATFORM,
+    Action.WRITE_BUDGETS: _ADMINS,
+    Action.GRANT_CREDITS: _PLATFORM,
 }
 
 

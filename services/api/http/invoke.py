@@ -17,6 +17,7 @@ from services.api.http.invoked import embedded_json, invoked_view, vector_json
 from services.api.http.sse import EventStream
 from services.api.schemas_invoke import InvokeIn
 from services.api.service import Edge
+from shared import failpoints
 from shared.bus import Bus
 from shared.messages.router import InvokedV1, InvokeV1
 from shared.messages.vocabulary import Capability
@@ -40,9 +41,11 @@ async def invoke(request: Request) -> ASGIApp:
     if message.embedding is not None:
         as_base64 = body.options.encoding_format == "base64"
         return Response(await _embedded(edge.bus, message, as_base64=as_base64), media_type=_JSON)
+    failpoints.passing("api.asks")
     if message.stream:
         return EventStream(lambda: edge.bus.stream(message, InvokedV1, timeout=TIMEOUT_S), TIMEOUT_S)
     answer = await edge.bus.request(message, InvokedV1, timeout=TIMEOUT_S)
+    failpoints.passing("api.answers")
     return Response(json.dumps(invoked_view(answer), ensure_ascii=False), media_type=_JSON)
 
 

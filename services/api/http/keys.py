@@ -8,6 +8,7 @@ from services.api.domain.access import Action
 from services.api.http.caller import Actor, Caller, TheEdge
 from services.api.schemas import KeyChange, KeyIn, WorkspaceQuery
 from services.api.service import KeyWithBudget
+from shared.messages.metering import BudgetV1
 from shared.messages.vocabulary import Modality
 from shared.money import usd_from_micros
 
@@ -60,8 +61,6 @@ async def verify_key(caller: Caller, edge: TheEdge, key_id: str) -> dict[str, An
 def key_view(item: KeyWithBudget) -> dict[str, Any]:
     """A key as the contract has it."""
     key, budget = item.key, item.budget
-    caps = budget.caps if budget else None
-    usd = caps.usd_micros if caps else None
     return {
         "id": key.id,
         "workspace_id": key.workspace_id,
@@ -75,13 +74,23 @@ def key_view(item: KeyWithBudget) -> dict[str, Any]:
         },
         "status": key.status.value,
         "status_reason": key.status_reason,
-        "monthly_budget_usd": None if usd is None else float(usd_from_micros(usd)),
-        "monthly_budget_tokens": caps.tokens if caps else None,
-        "monthly_budget_requests": caps.requests if caps else None,
+        **_limits("monthly", budget),
+        **_limits("daily", item.day),
         "budget": budget.public() if budget else None,
+        "daily_budget": item.day.public() if item.day else None,
         "destination": key.host,
         "version": key.version,
         "last_verified_at": key.last_verified_at,
         "created_at": key.created_at,
         "updated_at": key.updated_at,
+    }
+
+
+def _limits(period: str, budget: BudgetV1 | None) -> dict[str, float | int | None]:
+    caps = budget.caps if budget else None
+    usd = caps.usd_micros if caps else None
+    return {
+        f"{period}_budget_usd": None if usd is None else float(usd_from_micros(usd)),
+        f"{period}_budget_tokens": caps.tokens if caps else None,
+        f"{period}_budget_requests": caps.requests if caps else None,
     }

@@ -9,6 +9,7 @@ from shared.errors import invalid
 
 Place = tuple[datetime, UUID]
 _MAX_LENGTH = 200
+_TRANSACTIONS = 2**63
 
 
 def encode(place: Place) -> str:
@@ -30,3 +31,21 @@ def decode(cursor: str) -> Place:
     if not made_here:
         raise invalid("This cursor was not made by this service; start again without one.")
     return place
+
+
+def encode_change(transaction: int, attempt_id: UUID) -> str:
+    """URL-safe text for the place behind a row in the order of changes."""
+    return f"{transaction}.{attempt_id}"
+
+
+def decode_change(cursor: str) -> tuple[int, UUID]:
+    """Raises OmniError ``invalid_request`` for anything ``encode_change`` did not make."""
+    transaction, _, attempt = cursor[:_MAX_LENGTH].partition(".")
+    try:
+        change = int(transaction), UUID(attempt)
+        made_here = encode_change(*change) == cursor and 0 <= change[0] < _TRANSACTIONS
+    except ValueError:
+        made_here = False
+    if not made_here:
+        raise invalid("This cursor was not made by this service; start again without one.")
+    return change

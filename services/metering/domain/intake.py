@@ -3,13 +3,14 @@
 Reasons never repeat a value of the message.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pydantic
 
 from shared.errors import invalid
 from shared.messages.router import CallFinishedV1
+from shared.messages.usage import MAX_HOURS
 
 MAX_AMOUNT = 10**15
 """A thousand million dollars in micros: no honest amount is larger, and sums of these stay inside a bigint."""
@@ -47,11 +48,15 @@ def read_finished(body: bytes) -> CallFinishedV1:
     for name in _TEXTS:
         if not is_storable(getattr(event, name)):
             raise Malformed(f"{name} (too long, or a NUL character)")
+    first = event.fallback_from
+    if first is not None and not (is_storable(first.provider) and is_storable(first.model)):
+        raise Malformed("fallback_from (too long, or a NUL character)")
     return event
 
 
 def _check_numbers(event: CallFinishedV1) -> None:
-    amounts = event.tokens.model_dump() | {"cost_usd_micros": event.cost_usd_micros, "latency_ms": event.latency_ms}
+    amounts = event.tokens.model_dump() | {"cost_usd_micros": event.cost_usd_micros}
+    amounts |= {"latency_ms": event.latency_ms, "first_token_ms": event.first_token_ms}
     for name, amount in amounts.items():
         if amount is not None and not 0 <= amount <= MAX_AMOUNT:
             raise Malformed(f"{name} (out of range)")
@@ -83,11 +88,23 @@ def check_workspace(workspace_id: int) -> int:
     return workspace_id
 
 
+def check_key_owner(workspace_id: int) -> int:
+    """As ``check_workspace``; the platform's own keys belong to workspace 0."""
+    return workspace_id if workspace_id == 0 else check_workspace(workspace_id)
+
+
 def check_amount(amount: int | None, name: str) -> int | None:
     """Raises OmniError ``invalid_request`` for a negative or absurdly large amount."""
     if amount is not None and not 0 <= amount <= MAX_AMOUNT:
         raise invalid(f"{name} must be between 0 and {MAX_AMOUNT}.")
     return amount
+
+
+def check_hours(since: datetime | None, until: datetime) -> None:
+    """Raises OmniError ``invalid_request`` unless [``since``, ``until``) is short enough to be shown by hour."""
+    # Both ends are hours that have begun.
+    if since is None or until - since >= timedelta(hours=MAX_HOURS + 1):
+        raise invalid(f"By hour at most {MAX_HOURS // 24} days can be shown; name when they begin.")
 
 
 def check_index(index: int) -> int:

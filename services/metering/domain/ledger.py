@@ -1,17 +1,24 @@
-"""Admission: which reservations fit under which caps. Pure; amounts are micro-dollars, tokens and requests.
+"""Budgets: whose they are, what stands in them, and what a call asks of them. Pure; money is micro-dollars.
 
-Invariant: for every account and unit, spent + held + what is admitted <= cap.
+A budget counts in two windows at once, the calendar month and the day (both UTC), each with caps of its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
+from shared.clock import month_of
 from shared.messages.metering import Refusal, Unit
+from shared.messages.vocabulary import Funds
 
 NEAR_CAP_PERCENT = 80
-Owner = tuple[int, UUID | None]
-"""Workspace id and key id; key id None is the workspace's own account."""
+PLATFORM_WORKSPACE = 0
+"""Whose the platform's own keys are."""
+Span = Literal["month", "day"]
+Owner = tuple[int, UUID | None, Funds]
+"""Workspace id, key id and funds; key id None is the account of the workspace itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,9 @@ class Amounts:
         return Amounts(self.usd_micros - other.usd_micros, self.tokens - other.tokens, self.requests - other.requests)
 
 
+NOTHING = Amounts()
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """Limits for one period; None is no limit."""
@@ -38,51 +48,139 @@ class Caps:
     requests: int | None = None
 
 
+NO_CAPS = Caps()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One budget in one period: its caps, what is spent for good, and what is held for attempts under way.
+
+    ``raised``: the alerts of this period that have been written already (``domain.alerting``).
+    """
+
+    caps: Caps = NO_CAPS
+    spent: Amounts = NOTHING
+    held: Amounts = NOTHING
+    raised: int = 0
+
+    @property
+    def used(self) -> Amounts:
+        """Spent and held together."""
+        return self.spent + self.held
+
+    def overrun(self, amounts: Amounts) -> Unit | None:
+        """The first unit in which ``amounts`` would pass its cap, None when everything fits."""
+        return self._passed(self.held, amounts)
+
+    def overrun_for_good(self, amounts: Amounts) -> Unit | None:
+        """The first unit in which ``amounts`` would pass its cap even when nothing were held any more."""
+        return self._passed(NOTHING, amounts)
+
+    def levels(self) -> Iterable[tuple[Unit, int, int]]:
+        """Unit, cap and use, of each unit that has a cap above 0: a cap of 0 is a prohibition, not a level."""
+        if self.caps == NO_CAPS:
+            return
+        caps, used = self.caps, self.used
+        if caps.usd_micros:
+            yield "usd_micros", caps.usd_micros, used.usd_micros
+        if caps.tokens:
+            yield "tokens", caps.tokens, used.tokens
+        if caps.requests:
+            yield "requests", caps.requests, used.requests
+
+    def is_near_cap(self) -> bool:
+        """Whether any unit stands at 80 % of its cap or more."""
+        return any(is_near(cap, used) for _, cap, used in self.levels())
+
+    def _passed(self, held: Amounts, amounts: Amounts) -> Unit | None:
+        caps, spent = self.caps, self.spent
+        if caps == NO_CAPS:
+            return None
+        if caps.usd_micros is not None and spent.usd_micros + held.usd_micros + amounts.usd_micros > caps.usd_micros:
+            return "usd_micros"
+        if caps.tokens is not None and spent.tokens + held.tokens + amounts.tokens > caps.tokens:
+            return "tokens"
+        if caps.requests is not None and spent.requests + held.requests + amounts.requests > caps.requests:
+            return "requests"
+        return None
+
+
+def is_near(cap: int, used: int) -> bool:
+    """Whether ``used`` is 80 % of ``cap`` or more."""
+    return used * 100 >= cap * NEAR_CAP_PERCENT
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who has waited longest for room in an account, since when, and until when nobody else is served before it."""
+
+    attempt_id: UUID
+    since: datetime
+    until: datetime
+
+    @property
+    def order(self) -> tuple[datetime, UUID]:
+        """Smaller: served earlier."""
+        return self.since, self.attempt_id
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One budget in one period: its caps, what is spent for good, and what is held for attempts under way."""
+    """One budget in its current month and day. ``halted``: why nothing more is admitted until somebody resumes it."""
 
     budget_id: int
     workspace_id: int
     key_id: UUID | None
-    caps: Caps = Caps()
-    spent: Amounts = Amounts()
-    held: Amounts = Amounts()
+    funds: Funds = Funds.OWN
+    month: Window = Window()
+    day: Window = Window()
     blocked: bool = False
+    halted: str | None = None
+    line: Place | None = None
 
     @property
     def owner(self) -> Owner:
         """Whose account it is."""
-        return self.workspace_id, self.key_id
+        return self.workspace_id, self.key_id, self.funds
 
-    def overrun(self, amounts: Amounts) -> Unit | None:
-        """The first unit in which ``amounts`` would pass its cap, None when everything fits."""
-        for unit, cap, used in self._capped():
-            if used + getattr(amounts, unit) > cap:
-                return unit
+    @property
+    def windows(self) -> tuple[tuple[Span, Window], tuple[Span, Window]]:
+        """Both windows; what stops a call for a month is named before what stops it for a day."""
+        return ("month", self.month), ("day", self.day)
+
+    @property
+    def has_dollar_cap(self) -> bool:
+        """Whether a model without a price must stay away."""
+        return self.month.caps.usd_micros is not None or self.day.caps.usd_micros is not None
+
+    def overrun(self, amounts: Amounts) -> tuple[Span, Unit] | None:
+        """The first window and unit in which ``amounts`` would pass a cap."""
+        for span, window in self.windows:
+            unit = window.overrun(amounts)
+            if unit is not None:
+                return span, unit
         return None
 
-    def is_near_cap(self) -> bool:
-        """Whether any unit stands at 80 % of its cap or more. A cap of 0 is a prohibition, not a level."""
-        return any(cap > 0 and used * 100 >= cap * NEAR_CAP_PERCENT for _, cap, used in self._capped())
+    def overrun_for_good(self, amounts: Amounts) -> tuple[Span, Unit] | None:
+        """The first window and unit whose cap ``amounts`` would pass even when nothing were held any more."""
+        for span, window in self.windows:
+            unit = window.overrun_for_good(amounts)
+            if unit is not None:
+                return span, unit
+        return None
 
     def holding(self, amounts: Amounts) -> "Account":
         """This account with ``amounts`` held on top."""
-        return replace(self, held=self.held + amounts)
-
-    def _capped(self) -> Iterable[tuple[Unit, int, int]]:
-        caps, spent, held = self.caps, self.spent, self.held
-        if caps.usd_micros is not None:
-            yield "usd_micros", caps.usd_micros, spent.usd_micros + held.usd_micros
-        if caps.tokens is not None:
-            yield "tokens", caps.tokens, spent.tokens + held.tokens
-        if caps.requests is not None:
-            yield "requests", caps.requests, spent.requests + held.requests
+        month, day = self.month, self.day
+        return replace(self, month=replace(month, held=month.held + amounts), day=replace(day, held=day.held + amounts))
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A wish to call a provider once. ``usd_micros`` None: the model has no price."""
+    """A wish to call a provider once. ``usd_micros`` None: the model has no price.
+
+    ``since``: when it first asked; ``wait_s``: how long it can wait for calls under way, 0: not at all.
+    """
 
     attempt_id: UUID
     call_id: str
@@ -97,22 +195,40 @@ class Ask:
     usd_micros: int | None
     tokens: int
     ttl_s: float
+    since: datetime
+    wait_s: float = 0.0
+    funds: Funds = Funds.OWN
 
     @property
     def amounts(self) -> Amounts:
         """What is held for it; nothing in $ when there is no price."""
         return Amounts(self.usd_micros or 0, self.tokens, 1)
 
+    @property
+    def owners(self) -> tuple[Owner, Owner]:
+        """The accounts it is charged to."""
+        return owners_of(self.workspace_id, self.key_id, self.funds)
+
+    @property
+    def order(self) -> tuple[datetime, UUID]:
+        """Smaller: served earlier."""
+        return self.since, self.attempt_id
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Granted when ``refusal`` is None; else the account (as it stood) and unit that stopped it, where there is one."""
+    """Granted when ``refusal`` is None; else the account (as it stood), window and unit that stopped it, if any did.
+
+    ``fits_later``: only what is held for calls under way stands against it. ``near_cap``: windows at 80 % or more.
+    """
 
     attempt_id: UUID
     refusal: Refusal | None = None
     account: Account | None = None
+    span: Span = "month"
     unit: Unit | None = None
-    near_cap: tuple[Account, ...] = ()
+    fits_later: bool = False
+    near_cap: tuple[tuple[Account, Span], ...] = ()
 
     @property
     def granted(self) -> bool:
@@ -120,45 +236,16 @@ class Decision:
         return self.refusal is None
 
 
-def decide(asks: Iterable[Ask], accounts: Mapping[Owner, Account]) -> tuple[tuple[Decision, ...], dict[Owner, Amounts]]:
-    """Decide ``asks`` in their order; each sees what those before it hold.
+def starts_of(now: datetime) -> dict[Span, datetime]:
+    """When the current month and day began, in UTC."""
+    return {"month": month_of(now), "day": now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)}
 
-    Returns one decision per ask, and what must be added to the held amounts of each account.
+
+def owners_of(workspace_id: int, key_id: UUID, funds: Funds = Funds.OWN) -> tuple[Owner, Owner]:
+    """The two accounts a call with this key is charged to: the key's, and the workspace's of the same funds.
+
+    A call paid with platform funds uses a key of the platform and the workspace's credits; it never touches what the
+    workspace may spend on its own keys.
     """
-    standing = dict(accounts)
-    holds: dict[Owner, Amounts] = {}
-    decisions = []
-    for ask in asks:
-        decision = _decide_one(ask, standing)
-        if decision.granted:
-            for owner in owners_of(ask.workspace_id, ask.key_id):
-                standing[owner] = standing[owner].holding(ask.amounts)
-                holds[owner] = holds.get(owner, Amounts()) + ask.amounts
-            decision = replace(decision, near_cap=near_cap(ask.workspace_id, ask.key_id, standing))
-        decisions.append(decision)
-    return tuple(decisions), holds
-
-
-def owners_of(workspace_id: int, key_id: UUID) -> tuple[Owner, Owner]:
-    """The two accounts a call with this key is charged to."""
-    return (workspace_id, key_id), (workspace_id, None)
-
-
-def near_cap(workspace_id: int, key_id: UUID, accounts: Mapping[Owner, Account]) -> tuple[Account, ...]:
-    """The accounts of this key that stand at 80 % of a cap or more."""
-    found = (accounts[owner] for owner in owners_of(workspace_id, key_id) if owner in accounts)
-    return tuple(account for account in found if account.is_near_cap())
-
-
-def _decide_one(ask: Ask, accounts: Mapping[Owner, Account]) -> Decision:
-    involved = [accounts.get(owner) for owner in owners_of(ask.workspace_id, ask.key_id)]
-    for account in involved:
-        # An account that is not there cannot say yes: fail closed.
-        if account is None or account.blocked:
-            return Decision(ask.attempt_id, Refusal.KEY_BLOCKED, account)
-        if ask.usd_micros is None and account.caps.usd_micros is not None:
-            return Decision(ask.attempt_id, Refusal.UNPRICED, account, "usd_micros")
-        unit = account.overrun(ask.amounts)
-        if unit is not None:
-            return Decision(ask.attempt_id, Refusal.BUDGET_EXCEEDED, account, unit)
-    return Decision(ask.attempt_id)
+    owner = workspace_id if funds is Funds.OWN else PLATFORM_WORKSPACE
+    return (owner, key_id, funds), (workspace_id, None, funds)

@@ -5,16 +5,18 @@ recorded as None, never as 0.
 """
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from uuid import UUID
 
 from services.metering.domain.ledger import Amounts
 from shared.clock import month_of
+from shared.messages.metering import Unit
 from shared.messages.router import CallFinishedV1, TokensV1
-from shared.messages.vocabulary import Billing, Outcome
+from shared.messages.vocabulary import Billing, Funds, Outcome
 
 NO_RESERVATION = "no reservation"
+LATE = "late: reservation already"
 FOREIGN = "the workspace or key is not that of its reservation"
 
 
@@ -29,7 +31,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What was held for one attempt, and for whom. ``usd_micros`` None: the model had no price."""
+    """What was held for one attempt, and for whom. ``usd_micros`` None: the model had no price.
+
+    It counts in the month ``period_start`` and on the day of ``created_at``, whenever it ends.
+    """
 
     attempt_id: UUID
     call_id: str
@@ -47,11 +52,17 @@ class Reservation:
     state: str
     period_start: date
     created_at: datetime
+    funds: str = Funds.OWN.value
 
     @property
     def amounts(self) -> Amounts:
         """The held maximum."""
         return Amounts(self.usd_micros or 0, self.tokens, self.requests)
+
+    @property
+    def day(self) -> date:
+        """The day it counts on, in UTC."""
+        return self.created_at.astimezone(UTC).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,10 @@ class Call:
     trace_id: str | None
     provider_request_id: str | None
     price_version: str | None
+    funds: str
+    fallback_from: str | None
+    first_token_ms: int | None
+    reserved_usd_micros: int | None
 
     @property
     def is_unknown(self) -> bool:
@@ -102,6 +117,14 @@ class Settlement:
     state: State
     charged: Amounts
     call: Call | None
+
+    @property
+    def overrun(self) -> Unit | None:
+        """The unit in which it cost more than was held for it. Without a price nothing was promised in $."""
+        held, charged = self.reservation, self.charged
+        if held.usd_micros is not None and charged.usd_micros > held.usd_micros:
+            return "usd_micros"
+        return "tokens" if charged.tokens > held.tokens else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,7 @@ def settle(reservation: Reservation | None, event: CallFinishedV1) -> Settlement
     if reservation.state == State.HELD:
         return _end(reservation, event)
     if reservation.state == State.EXPIRED or (reservation.state == State.VOID and event.sent):
-        return Stray(f"late: reservation already {reservation.state}")
+        return Stray(f"{LATE} {reservation.state}")
     return None
 
 
@@ -156,6 +179,7 @@ def _given_up(event: CallFinishedV1) -> Reservation:
         state=State.VOID,
         period_start=month_of(event.started_at).date(),
         created_at=event.started_at,
+        funds=event.funds.value,
     )
 
 
@@ -182,8 +206,15 @@ def _end(reservation: Reservation, event: CallFinishedV1) -> Settlement:
         trace_id=event.trace_id or reservation.trace_id,
         provider_request_id=event.provider_request_id,
         price_version=event.price_version,
+        fallback_from=_target(event),
+        first_token_ms=event.first_token_ms,
     )
     return Settlement(reservation, State.SETTLED, charged, row)
+
+
+def _target(event: CallFinishedV1) -> str | None:
+    first = event.fallback_from
+    return None if first is None else f"{first.provider}/{first.model}"
 
 
 def _cost(event: CallFinishedV1) -> int | None:
@@ -239,4 +270,8 @@ def _row(reservation: Reservation, charged_usd_micros: int, started_at: datetime
         trace_id=reservation.trace_id,
         provider_request_id=None,
         price_version=None,
+        funds=reservation.funds,
+        fallback_from=None,
+        first_token_ms=None,
+        reserved_usd_micros=reservation.usd_micros,
     )

@@ -33,6 +33,11 @@ _UNTELLING = frozenset(
         Outcome.UNAVAILABLE,
     }
 )
+_HALTED = (
+    "This budget is halted: a call cost more than was held for it. Look at its row in the call log, then resume the "
+    "budget in Settings → AI Budgets."
+)
+_OF_PERIOD = {"month": "monthly", "day": "daily"}
 _SAME_FOR_ALL = {
     Outcome.TIMEOUT: (Code.TIMEOUT, "No target of this alias answered in time; try again or raise its time limits."),
     Outcome.RATE_LIMITED: (Code.RATE_LIMITED, "Every target of this alias is rate limited now; try again later."),
@@ -183,7 +188,8 @@ def _over_budget(attempt: AttemptV1, budget: BudgetV1 | None) -> OmniError:
     if budget is not None:
         extra["budget"] = budget.public()
         extra["resets_at"] = budget.resets_at.isoformat()
-    return OmniError(Code.BUDGET_EXCEEDED, BUDGET_REACHED, extra=extra)
+    detail = _HALTED if attempt.detail == "halted" else BUDGET_REACHED
+    return OmniError(Code.BUDGET_EXCEEDED, detail, extra=extra)
 
 
 def _usage(budget: BudgetV1) -> str:
@@ -197,4 +203,6 @@ def _usage(budget: BudgetV1) -> str:
         if cap
     ]
     share, unit = max(shares, default=(100, "$"))
-    return f"This {budget.scope} has used {share} % of its monthly {unit} budget; calls stop at 100 %."
+    return (
+        f"This {budget.scope} has used {share} % of its {_OF_PERIOD[budget.period]} {unit} budget; calls stop at 100 %."
+    )

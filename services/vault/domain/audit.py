@@ -32,7 +32,7 @@ Fault = Literal["altered", "missing", "cut_off"]
 
 
 class Action(StrEnum):
-    """What can be done to keys and what they are encrypted with."""
+    """What can be done to keys, what they are encrypted with, and the content that is sealed with it."""
 
     KEY_CREATED = "key_created"
     KEY_CHANGED = "key_changed"
@@ -42,6 +42,8 @@ class Action(StrEnum):
     KEY_REVOKED = "key_revoked"
     DEK_ROTATED = "dek_rotated"
     WORKSPACE_SHREDDED = "workspace_shredded"
+    CONTENT_OPENED = "content_opened"
+    CONTENTS_DESTROYED = "contents_destroyed"
     KEK_ROTATION_STARTED = "kek_rotation_started"
     KEK_ROTATION_FINISHED = "kek_rotation_finished"
 

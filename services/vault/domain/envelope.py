@@ -1,10 +1,10 @@
-"""Envelope encryption: a KEK wraps the workspace's DEK, the DEK encrypts API keys.
+"""Envelope encryption: a KEK wraps the workspace's DEK, the DEK encrypts API keys and the workspace's content root.
 
-Both layers are one binary format, version 1, of ``OVERHEAD`` bytes plus the plaintext's length::
+All layers are one binary format, version 1, of ``OVERHEAD`` bytes plus the plaintext's length::
 
     offset  bytes  field
     0       1      format version, 0x01
-    1       1      layer: 0x01 a DEK under a KEK, 0x02 an API key under a DEK
+    1       1      layer: 0x01 a DEK under a KEK, 0x02 an API key under a DEK, 0x03 a content root under a DEK
     2       32     salt, fresh random for every envelope
     34      32     key commitment
     66      n      AES-256-GCM ciphertext
@@ -14,7 +14,8 @@ Both layers are one binary format, version 1, of ``OVERHEAD`` bytes plus the pla
 gives 76 bytes: the AES key (32), the nonce (12) and the commitment (32). So the same wrapping key never meets the
 same nonce twice, and one envelope opens under one key and one place only: the commitment is compared in constant
 time before anything is decrypted. The associated data is authenticated by GCM as well. It is the length-prefixed
-list of the format version and everything that says where the ciphertext belongs: ``DekPlace`` and ``KeyPlace``.
+list of the format version and everything that says where the ciphertext belongs: ``DekPlace``, ``KeyPlace`` and
+``RootPlace``.
 
 Whatever is wrong with an envelope, its key or its place, the failure is ``CannotOpen``.
 """
@@ -34,6 +35,7 @@ from shared.sealing import CannotOpen, length_prefixed
 FORMAT = 1
 DEK_LAYER = 1
 KEY_LAYER = 2
+ROOT_LAYER = 3
 KEY_BYTES = 32
 SALT_BYTES = 32
 _NONCE_BYTES = 12
@@ -102,6 +104,19 @@ class KeyPlace:
         )
 
 
+@dataclass(frozen=True)
+class RootPlace:
+    """Where an encrypted content root belongs."""
+
+    workspace_id: int
+    root_id: UUID
+    dek_id: UUID
+
+    def associated_data(self) -> bytes:
+        """What the encrypted content root is bound to."""
+        return length_prefixed("omnipost root", FORMAT, self.workspace_id, str(self.root_id), str(self.dek_id))
+
+
 def wrap_dek(kek: bytes, dek: bytes, place: DekPlace, salt: bytes) -> bytes:
     """Encrypt a DEK (32 bytes) under a KEK (32 bytes). ``salt``: 32 fresh random bytes, never used before."""
     if len(dek) != KEY_BYTES:
@@ -125,6 +140,21 @@ def encrypt_key(dek: bytes, secret: bytes, place: KeyPlace, salt: bytes) -> byte
 def decrypt_key(dek: bytes, ciphertext: bytes, place: KeyPlace) -> bytes:
     """The API key. Raises CannotOpen."""
     return _open(KEY_LAYER, dek, ciphertext, place.associated_data())
+
+
+def encrypt_root(dek: bytes, root: bytes, place: RootPlace, salt: bytes) -> bytes:
+    """Encrypt a content root (32 bytes) under a DEK (32 bytes). ``salt``: 32 fresh random bytes, never used before."""
+    if len(root) != KEY_BYTES:
+        raise ValueError("a content root has 32 bytes")
+    return _close(ROOT_LAYER, dek, root, place.associated_data(), salt)
+
+
+def decrypt_root(dek: bytes, ciphertext: bytes, place: RootPlace) -> bytes:
+    """The content root, 32 bytes. Raises CannotOpen."""
+    root = _open(ROOT_LAYER, dek, ciphertext, place.associated_data())
+    if len(root) != KEY_BYTES:
+        raise CannotOpen
+    return root
 
 
 def _close(layer: int, key: bytes, plaintext: bytes, associated: bytes, salt: bytes) -> bytes:

@@ -198,6 +198,11 @@ def judged(key: Key, version: int, status: KeyStatus, reason: str | None, now: d
     return replace(key, status=status, status_reason=reason, last_verified_at=now, updated_at=now)
 
 
+def stopped_working(before: Key, after: Key) -> bool:
+    """Whether a verdict has made a working key one that its provider refuses: somebody should hear of it."""
+    return before.status is KeyStatus.ACTIVE and after.status is KeyStatus.INVALID
+
+
 def same_request(stored: Key, asked: Key) -> bool:
     """Whether creating ``asked`` is a repetition of what created ``stored`` (their secrets are compared elsewhere)."""
     return (

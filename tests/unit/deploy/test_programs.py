@@ -13,7 +13,14 @@ from shared.schemas import database_of, head_of, service_url, services
 
 EVERYWHERE = {"PATH", "OMNIPOST_ENV", "LOG_LEVEL", "NATS_URL", "NATS_NKEY_SEED_FILE", "DATABASE_URL"}
 OWN = {
-    "api": {"VAULT_PUBLIC_FILE", "OMNIPOST_HOST", "OMNIPOST_PORT", "TOKEN_PEPPER_FILE", "ADMIN_TOKEN_FILE"},
+    "api": {
+        "VAULT_PUBLIC_FILE",
+        "OMNIPOST_HOST",
+        "OMNIPOST_PORT",
+        "TOKEN_PEPPER_FILE",
+        "ADMIN_TOKEN_FILE",
+        "OMNIPOST_ALLOWED_PRIVATE_HOSTS",
+    },
     "router": {"VAULT_PUBLIC_FILE", "OMNIPOST_ALLOWED_PRIVATE_HOSTS"},
     "vault": {"VAULT_KEKS_FILE", "VAULT_IDENTITY_FILE"},
     "metering": set[str](),
@@ -69,9 +76,9 @@ def test_the_router_may_reach_the_sandbox_and_what_was_allowed(tmp_path: Path) -
 @pytest.mark.parametrize("name", SERVICES)
 def test_nats_allows_exactly_the_matrix(name: str) -> None:
     row = permissions_of(Service(name))
-    config = render({"UNKEY": row}, port=4222, store=Path("/state/nats"))
+    config = render({"UNKEY": row}, operator="UOPERATOR", port=4222, store=Path("/state/nats"))
     allowed = [set(re.findall(r'"([^"]+)"', found)) for found in re.findall(r"allow: \[([^\]]*)\]", config)]
-    assert allowed == [set(row.publish), set(row.subscribe)]
+    assert allowed == [{"$JS.API.>"}, {"_INBOX_operator.>"}, set(row.publish), set(row.subscribe)]
     assert ("allow_responses" in config) == (row.replies > 0)
     assert f"max: {row.replies}," in config or row.replies == 0
     assert 'listen: "127.0.0.1:4222"' in config
@@ -79,7 +86,7 @@ def test_nats_allows_exactly_the_matrix(name: str) -> None:
 
 
 def test_nats_without_a_row_allows_nothing() -> None:
-    config = render({"UNKEY": Permissions((), (), 0)}, port=1, store=Path("/s"))
+    config = render({"UNKEY": Permissions((), (), 0)}, operator="UOPERATOR", port=1, store=Path("/s"))
     assert config.count("allow: []") == 2
 
 

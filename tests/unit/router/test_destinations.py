@@ -1,15 +1,8 @@
 import pytest
 
-from services.router.domain.destinations import (
-    check_base_url,
-    check_elsewhere,
-    host_of,
-    is_public,
-    joined,
-    parse_allowed,
-    parse_base_url,
-)
+from services.router.domain.destinations import check_elsewhere, host_of, joined
 from services.router.providers import PROVIDERS
+from shared.destinations import check_base_url, is_public, parse_allowed, parse_base_url
 from shared.errors import Code, OmniError
 
 NOBODY: frozenset[str] = frozenset()
