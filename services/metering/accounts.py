@@ -28,7 +28,7 @@ _OWNED = """
 """
 BUDGET_COLUMNS = (
     "id, workspace_id, key_id, funds, cap_usd_micros, cap_tokens, cap_requests, day_cap_usd_micros, day_cap_tokens, "
-    "day_cap_requests, blocked_at IS NOT NULL AS blocked, halted_why, line_attempt, line_since, line_until"
+    "day_cap_requests, blocked_at IS NOT NULL AS blocked, halted_why, line"
 )
 _LOCK = (
     f"SELECT {BUDGET_COLUMNS} FROM ai_provider_budgets WHERE id IN ("  # noqa: S608 - constants of this module
@@ -66,9 +66,7 @@ class BudgetRow:
     day_cap_requests: int | None
     blocked: bool
     halted_why: str | None
-    line_attempt: UUID | None
-    line_since: datetime | None
-    line_until: datetime | None
+    line: list[tuple[str, str, str]] | None
 
     def account(self) -> Account:
         """The account, with nothing in it yet."""
@@ -81,13 +79,8 @@ class BudgetRow:
             day=Window(Caps(self.day_cap_usd_micros, self.day_cap_tokens, self.day_cap_requests)),
             blocked=self.blocked,
             halted=self.halted_why,
-            line=self._line(),
+            line=tuple(_place(*place) for place in self.line or ()),
         )
-
-    def _line(self) -> Place | None:
-        if self.line_attempt is None or self.line_since is None or self.line_until is None:
-            return None
-        return Place(self.line_attempt, self.line_since, self.line_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +156,10 @@ async def lock_accounts(raw: Raw, owners: Iterable[Owner], now: datetime) -> Loc
 async def create_workspaces(raw: Raw, workspaces: Iterable[int]) -> None:
     """Give each workspace its own budget, without caps, unless it has one."""
     await raw.execute(_CREATE_WORKSPACES, (sorted(workspaces),))
+
+
+def _place(attempt: str, since: str, until: str) -> Place:
+    return Place(UUID(attempt), datetime.fromisoformat(since), datetime.fromisoformat(until))
 
 
 async def _lock(raw: Raw, parameters: Mapping[str, object]) -> AsyncCursor[BudgetRow]:

@@ -50,7 +50,9 @@ async def follow(raw: Raw, settlements: Iterable[Settlement], standing: Mapping[
         alerting.halted(standing[owner], unit, end.reservation.attempt_id) for owner, (end, unit) in halts.items()
     ]
     await raise_alerts(raw, alerts, now)
-    waited_for = [account.budget_id for account in standing.values() if account.line and account.line.until > now]
+    waited_for = [
+        account.budget_id for account in standing.values() if any(place.until > now for place in account.line)
+    ]
     if waited_for:
         await raw.execute(_TELL, (ROOM, ",".join(map(str, waited_for))))
 

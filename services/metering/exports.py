@@ -20,7 +20,7 @@ from shared.messages.export import CallPageV1, ReadCallsV1
 
 Order = Literal["newest", "changed"]
 # Longer than that the caller of an export does not wait for its number of rows.
-COUNT_MS = 1500
+COUNT_MS = 3000
 # Bytes of a page's JSON: less than any NATS server takes.
 MAX_PAGE = 900_000
 _MOMENTS = ("started_at", "finished_at")

@@ -1,5 +1,6 @@
 """The transaction that decides a group of reservations: lock their budgets, decide, hold; committed at its end."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -37,8 +38,7 @@ _HOLD = """
         held_requests = p.held_requests + excluded.held_requests
 """
 _LINE = """
-    UPDATE ai_provider_budgets b SET line_attempt = a.attempt, line_since = a.since, line_until = a.until
-    FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS a (id, attempt, since, until)
+    UPDATE ai_provider_budgets b SET line = a.line::jsonb FROM unnest(%s::bigint[], %s::text[]) AS a (id, line)
     WHERE b.id = a.id
 """
 
@@ -90,7 +90,7 @@ async def _write(raw: Raw, admitted: Admitted, granted: Sequence[Ask], now: date
         await _insert(raw, granted, now)
         await _hold(raw, {standing[owner].budget_id: amounts for owner, amounts in admitted.holds.items()}, now)
     if admitted.lines:
-        await _keep_lines(raw, {standing[owner].budget_id: place for owner, place in admitted.lines.items()})
+        await _keep_lines(raw, {standing[owner].budget_id: line for owner, line in admitted.lines.items()})
     alerts = [alert for owner in admitted.holds for alert in alerting.by_level(standing[owner])]
     known = {(alert.account.budget_id, alert.span, alert.unit, alert.kind) for alert in alerts}
     alerts += [
@@ -121,9 +121,11 @@ async def _hold(raw: Raw, holds: Mapping[int, Amounts], now: datetime) -> None:
     await raw.execute(_HOLD, (*columns, periods["month"], periods["day"]))
 
 
-async def _keep_lines(raw: Raw, lines: Mapping[int, Place | None]) -> None:
-    rows = [
-        (budget, place and place.attempt_id, place and place.since, place and place.until)
-        for budget, place in lines.items()
+async def _keep_lines(raw: Raw, lines: Mapping[int, Sequence[Place]]) -> None:
+    stored = [
+        json.dumps([(str(place.attempt_id), place.since.isoformat(), place.until.isoformat()) for place in line])
+        if line
+        else None
+        for line in lines.values()
     ]
-    await raw.execute(_LINE, tuple(list(column) for column in zip(*rows, strict=True)))
+    await raw.execute(_LINE, (list(lines), stored))

@@ -10,7 +10,7 @@ from shared.messages.metering import BudgetV1, Unit
 from shared.messages.vocabulary import Billing, Funds, Outcome
 
 _API = (Service.API,)
-MAX_HOURS = 7 * 24
+MAX_HOURS = 3 * 24
 
 
 GroupBy = Literal["provider", "alias", "model", "key", "capability", "outcome", "day", "hour"]

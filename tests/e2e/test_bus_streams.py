@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from deploy import streams
+from shared.messages import RECORDS
 from shared.messages.base import Service
 from shared.messages.router import CallFinishedV1
 from shared.messages.vault import RevokeKeyV1
@@ -70,6 +71,14 @@ async def _all_there_is(operator: Client) -> dict[str, Any]:
     return found
 
 
+async def _forget_questions(operator: Client) -> None:
+    """What a consumer's own user has asked it without a limit would get the next records: its place is made anew."""
+    for item in streams.declared():
+        if item.consumer is not None:
+            await operator.jetstream().delete_consumer(item.name, str(item.consumer.durable_name))
+    await eventually(lambda: _all_back(operator, {item.name for item in streams.declared()}), within_s=BACK_WITHIN_S)
+
+
 async def _kept(operator: Client) -> int:
     return (await operator.jetstream().stream_info(f"KV_{BUCKET}")).state.messages
 
@@ -97,7 +106,9 @@ async def test_no_answer_reaches_jetstream(stack: Stack, service: Service) -> No
         tries = 0
         for subject in sayable:
             questions = [json.dumps({"last_by_subj": one}).encode() for one in kept] if subject == WHOLE_BUCKET else []
-            for question in [b"", b"{}", *questions]:
+            # An empty record would hold up those behind it, which is no harm but to who says it.
+            empty = [] if subject in {record.subject for record in RECORDS} else [b""]
+            for question in [*empty, b"{}", *questions]:
                 for target in _targets():
                     await hostile.publish(subject, question, reply=target)
                     tries += 1
@@ -107,6 +118,7 @@ async def test_no_answer_reaches_jetstream(stack: Stack, service: Service) -> No
         assert await _all_there_is(operator) == before
         assert await _kept(operator) >= count
         print(f"{service}: answers sent to JetStream's API={tries} streams changed=0 purged=0")
+        await _forget_questions(operator)
 
 
 async def test_the_same_tries_would_work_within_one_account(stack: Stack) -> None:

@@ -10,7 +10,7 @@ import pytest
 from shared.money import MICROS_PER_USD
 from shared.testing.stack import Stack
 from shared.testing.upstream import Upstream
-from tests.e2e.world import CHAT, World, accept_keys, chat_answer, ok, openai_error, problem
+from tests.e2e.world import CHAT, World, accept_keys, chat_answer, eventually, ok, openai_error, problem
 from tests.integration.export_world import Line, invoice, lines
 
 FORMATS = ("csv", "ndjson", "parquet", "focus")
@@ -41,7 +41,7 @@ async def test_an_invoice_can_be_made_again_from_every_format(world: World, tmp_
         (tmp_path / format_).write_bytes(answer.content)
         invoices.append(invoice(format_, tmp_path / format_))
     assert len({frozenset(one) for one in invoices}) == 1
-    usage = await world.usage(workspace)
+    usage = await counted(world, workspace, len(rows))
     assert sum(line.micros for line in invoices[0]) == micros(usage["totals"]["charged_usd"]) > 0
     by_key = {key["id"]: sum(line.micros for line in invoices[0] if line.key == key["id"]) for key in keys}
     spent = {one["key_id"]: micros(one["spent_usd"]) for one in usage["budgets"]}
@@ -52,6 +52,16 @@ async def test_an_invoice_can_be_made_again_from_every_format(world: World, tmp_
         reported = {group[group_by]: (group["requests"], micros(group["charged_usd"])) for group in report["groups"]}
         assert reported == sums(invoices[0], group_of)
     assert lines((tmp_path / "ndjson").read_bytes()) == rows
+
+
+async def counted(world: World, workspace: int, attempts: int) -> dict[str, Any]:
+    """Usage once it has ``attempts``: reports follow the log by a moment."""
+
+    async def complete() -> dict[str, Any] | None:
+        usage = await world.usage(workspace)
+        return usage if usage["totals"]["requests"] == attempts else None
+
+    return await eventually(complete)
 
 
 def sums(invoice_: set[Line], group_of: Any) -> dict[str, tuple[int, int]]:

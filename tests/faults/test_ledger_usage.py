@@ -92,9 +92,9 @@ async def _measure(world: World) -> dict[str, Times]:
         "a day": {"since": now - timedelta(days=1)},
     }
     times = {PING: await _times(lambda: world.api.request(PingMeteringV1(), ReadyV1))}
-    stretches["a week"] = {"since": now - timedelta(days=7)}
+    stretches["3 days"] = {"since": now - timedelta(days=3)}
     for name, stretch in stretches.items():
-        for group in ("hour",) if name == "a week" else GROUPS:
+        for group in ("hour",) if name == "3 days" else GROUPS:
             times[f"{name} by {group}"] = await _times(partial(world.usage, WORKSPACE, group_by=group, **stretch))
     for filters in RARE:
         name = " ".join(f"{key}={value}" for key, value in filters.items()) or "newest"

@@ -34,9 +34,7 @@ async def test_it_is_granted_as_soon_as_a_call_settles(world: World, app: Meteri
     settled = monotonic()
     assert (await waiting).granted
     print(f"granted {1000 * (monotonic() - settled):.0f} ms after the settlement was seen")
-    assert not world.sql(
-        "SELECT 1 FROM ai_provider_budgets WHERE workspace_id = %s AND line_until IS NOT NULL", workspace
-    )
+    assert not world.sql("SELECT 1 FROM ai_provider_budgets WHERE workspace_id = %s AND line IS NOT NULL", workspace)
 
 
 async def test_when_time_is_up_it_may_be_asked_again(world: World, workspace: int) -> None:

@@ -47,6 +47,8 @@ FILL = f"""
             now() - g * interval '1 second', now() FROM generate_series(1, 50000) g;
     INSERT INTO usage_rollups SELECT w, now() - h * interval '1 hour', 'p', 'a', 'm', gen_random_uuid(), 'chat', 'own',
         'success', 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0 FROM generate_series(1, 500) w, generate_series(1, 40) h;
+    INSERT INTO ended_attempts (attempt_id, workspace_id, state)
+        SELECT gen_random_uuid(), g % 2000, 'settled' FROM generate_series(1, 20000) g;
     ANALYZE;
 """
 TABLES = ("ai_provider_budgets", "budget_periods", "reservations", "usage_rollups", "ai_call_logs")
@@ -66,7 +68,7 @@ def test_the_ledgers_statements_and_the_queries_still_use_their_indexes(url: str
     ours: list[tuple[str, Any]] = [
         (accounts._LOCK, owned),
         (accounts._BALANCES, owned | {"month": PERIOD, "day": TODAY}),
-        (granting._KNOWN, (one,)),
+        (granting._KNOWN, {"ids": one}),
         (granting._HOLD, (*[[1]] * 4, PERIOD, TODAY)),
         (postings._FINISH, (CLOCK.now(), one, ["settled"])),
         (postings._MOVE, ([1], ["month"], [PERIOD], *[zero] * 6)),

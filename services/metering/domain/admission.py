@@ -2,10 +2,10 @@
 
 Invariant: for every account, window and unit, spent + held + what is admitted <= cap.
 
-An ask that only calls under way stand against may wait. Whoever has waited longest is the first in the line of each
-account that stops it, and nobody who came later is served there before: a large call is not starved by small ones.
-Lines are stored with the accounts, so that they hold between replicas. As asks are ordered by when they came, no two
-can wait for each other.
+An ask that only calls under way stand against may wait. It takes its place in the line of each account that stops it,
+and nobody who came later is served there before: a large call is not starved by small ones. The first places of a line
+are stored with the account, so that they hold between replicas. As asks are ordered by when they came, no two can wait
+for each other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +18,8 @@ from shared.messages.vocabulary import Funds
 
 LINE_KEEPS = timedelta(seconds=0.4)
 """How long a place is kept for who does not ask again: its replica died, or it is about to ask another."""
+PLACES = 16
+"""How many places of a line are stored. Who is behind all of them waits anyway."""
 
 
 @dataclass(slots=True)
@@ -28,13 +30,13 @@ class Admitted:
         decisions: one per ask.
         standing: the accounts afterwards.
         holds: what must be added to the held amounts of accounts.
-        lines: whose first place must be stored; None: nobody waits there any more.
+        lines: those that have changed and must be stored.
     """
 
     standing: dict[Owner, Account]
     decisions: list[Decision] = field(default_factory=list)
     holds: dict[Owner, Amounts] = field(default_factory=dict)
-    lines: dict[Owner, Place | None] = field(default_factory=dict)
+    lines: dict[Owner, tuple[Place, ...]] = field(default_factory=dict)
 
 
 def decide(asks: Iterable[Ask], accounts: Mapping[Owner, Account], now: datetime) -> Admitted:
@@ -88,21 +90,24 @@ def _hopeless(ask: Ask, account: Account) -> Decision | None:
 
 
 def _stop(ask: Ask, admitted: Admitted, now: datetime) -> Decision | None:
-    """Who stands in its way for now; it then takes its place where it is the first to wait."""
+    """Who stands in its way for now; there it then takes its place in the line."""
     stopped: Decision | None = None
     for owner in ask.owners:
         account = admitted.standing[owner]
-        line, passed = account.line, account.overrun(ask.amounts)
-        is_behind = (
-            line is not None and line.until > now and line.order < ask.order and line.attempt_id != ask.attempt_id
-        )
-        if passed is None and not is_behind:
+        passed = account.overrun(ask.amounts)
+        if passed is None and not _is_behind(ask, account, now):
             continue
         span, unit = passed or ("month", None)
         stopped = stopped or Decision(ask.attempt_id, Refusal.BUDGET_EXCEEDED, account, span, unit, fits_later=True)
-        if passed is not None and not is_behind and ask.wait_s > 0:
+        if ask.wait_s > 0:
             _take_place(owner, ask, admitted, now)
     return stopped
+
+
+def _is_behind(ask: Ask, account: Account, now: datetime) -> bool:
+    return any(
+        place.until > now and place.order < ask.order and place.attempt_id != ask.attempt_id for place in account.line
+    )
 
 
 def _grant(ask: Ask, admitted: Admitted) -> Decision:
@@ -114,18 +119,23 @@ def _grant(ask: Ask, admitted: Admitted) -> Decision:
 
 
 def _take_place(owner: Owner, ask: Ask, admitted: Admitted, now: datetime) -> None:
-    account = admitted.standing[owner]
-    line = account.line
+    kept = {place.attempt_id: place for place in admitted.standing[owner].line if place.until > now}
+    mine = kept.get(ask.attempt_id)
     # Written anew only when half of its time is over: waiting must not cost an update at every look.
-    if line is None or line.attempt_id != ask.attempt_id or line.until < now + LINE_KEEPS / 2:
-        line = Place(ask.attempt_id, ask.since, now + LINE_KEEPS)
-        admitted.lines[owner] = line
-        admitted.standing[owner] = replace(account, line=line)
+    if mine is None or mine.until < now + LINE_KEEPS / 2:
+        kept[ask.attempt_id] = Place(ask.attempt_id, ask.since, now + LINE_KEEPS)
+        _store(owner, tuple(sorted(kept.values(), key=lambda place: place.order)[:PLACES]), admitted)
 
 
 def _leave_line(ask: Ask, admitted: Admitted) -> None:
     for owner in ask.owners:
-        account = admitted.standing.get(owner)
-        if account is not None and account.line is not None and account.line.attempt_id == ask.attempt_id:
-            admitted.lines[owner] = None
-            admitted.standing[owner] = replace(account, line=None)
+        line = admitted.standing[owner].line if owner in admitted.standing else ()
+        if any(place.attempt_id == ask.attempt_id for place in line):
+            _store(owner, tuple(place for place in line if place.attempt_id != ask.attempt_id), admitted)
+
+
+def _store(owner: Owner, line: tuple[Place, ...], admitted: Admitted) -> None:
+    account = admitted.standing[owner]
+    if line != account.line:
+        admitted.lines[owner] = line
+        admitted.standing[owner] = replace(account, line=line)

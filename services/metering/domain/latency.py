@@ -6,6 +6,7 @@ by a tenth, so a quantile is within 5 % of the true one (and half a millisecond,
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -68,4 +69,4 @@ def quantiles(total: int) -> Quantiles:
 def _at(running: list[int], percents: Iterable[int]) -> Iterable[int]:
     for percent in percents:
         rank = -(-running[-1] * percent // 100)
-        yield _MIDDLE[next(bucket for bucket, upto in enumerate(running) if upto >= rank)]
+        yield _MIDDLE[bisect_left(running, rank)]

@@ -112,7 +112,7 @@ def is_near(cap: int, used: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Who has waited longest for room in an account, since when, and until when nobody else is served before it."""
+    """A place in the line of an account: who waits for room, since when, and until when nobody overtakes it."""
 
     attempt_id: UUID
     since: datetime
@@ -126,7 +126,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One budget in its current month and day. ``halted``: why nothing more is admitted until somebody resumes it."""
+    """One budget in its current month and day.
+
+    ``halted``: why nothing more is admitted until somebody resumes it; ``line``: who waits for room, first come first.
+    """
 
     budget_id: int
     workspace_id: int
@@ -136,7 +139,7 @@ class Account:
     day: Window = Window()
     blocked: bool = False
     halted: str | None = None
-    line: Place | None = None
+    line: tuple[Place, ...] = ()
 
     @property
     def owner(self) -> Owner:

@@ -166,8 +166,7 @@ def test_whoever_has_waited_longest_is_served_first_and_nobody_overtakes() -> No
 
 def test_the_line_holds_between_replicas_until_its_time_is_over() -> None:
     first = decide([waiting(3, 90)], full(held=60), NOW)
-    place = first.lines[KEY]
-    assert place
+    (place,) = first.lines[KEY]
     there = {
         KEY: replace(first.standing[KEY], month=Window(Caps(usd_micros=100))),
         WORKSPACE: first.standing[WORKSPACE],
@@ -184,7 +183,7 @@ def test_the_first_leaves_the_line_when_it_is_served_or_can_be_no_more() -> None
     standing = decide([wish], full(held=60), NOW).standing
     for window in (Window(Caps(usd_micros=100)), Window(Caps(usd_micros=80))):
         admitted = decide([wish], standing | {KEY: replace(standing[KEY], month=window)}, NOW)
-        assert admitted.lines == {KEY: None}
+        assert admitted.lines == {KEY: ()}
 
 
 def test_other_accounts_are_not_delayed() -> None:

@@ -18,6 +18,7 @@ from services.metering.domain.ledger import (
     Ask,
     Caps,
     Owner,
+    Place,
     Span,
     Window,
     owners_of,
@@ -47,7 +48,7 @@ class Machine:
     reservations: dict[UUID, Reservation] = field(default_factory=dict)
     charged: dict[UUID, Amounts] = field(default_factory=dict)
     waiting: list[Ask] = field(default_factory=list)
-    lines: dict[Owner, object] = field(default_factory=dict)
+    lines: dict[Owner, tuple[Place, ...]] = field(default_factory=dict)
 
     def accounts(self) -> dict[Owner, Account]:
         starts = {span: start.date() for span, start in starts_of(self.now).items()}
@@ -62,7 +63,7 @@ class Machine:
                 *owner,
                 window(owner, "month", month),
                 window(owner, "day", day),
-                line=self.lines.get(owner),  # type: ignore[arg-type]
+                line=self.lines.get(owner, ()),
             )
             for number, (owner, (month, day)) in enumerate(self.limits.items())
         }

@@ -16,7 +16,8 @@ OF_WORKSPACE = f"{SCOPE} IN ('*', workspace_id::text)"
 OWNER = "ai_provider_budgets_workspace_id_scope_key_id"
 FUNDS = "funds text NOT NULL DEFAULT 'own' CHECK (funds IN ('own', 'platform'))"
 
-# line_*: the attempt that has waited longest for room in this budget; it is served before any that came later.
+# line: the attempts that have waited longest for room in this budget (id, since, until when the place is kept); they
+# are served before any that came later.
 BUDGETS = f"""
 ALTER TABLE ai_provider_budgets
     ADD COLUMN {FUNDS},
@@ -25,11 +26,8 @@ ALTER TABLE ai_provider_budgets
     ADD COLUMN day_cap_requests bigint CHECK (day_cap_requests >= 0),
     ADD COLUMN halted_at timestamptz,
     ADD COLUMN halted_why text,
-    ADD COLUMN line_attempt uuid,
-    ADD COLUMN line_since timestamptz,
-    ADD COLUMN line_until timestamptz,
+    ADD COLUMN line jsonb,
     ADD CHECK ((halted_at IS NULL) = (halted_why IS NULL)),
-    ADD CHECK (num_nulls(line_attempt, line_since, line_until) IN (0, 3)),
     DROP CONSTRAINT {OWNER}_key,
     ADD CONSTRAINT {OWNER}_funds_key UNIQUE NULLS NOT DISTINCT (workspace_id, scope, key_id, funds)
 """
@@ -128,6 +126,6 @@ def downgrade() -> None:
         f"ALTER TABLE ai_provider_budgets DROP CONSTRAINT {OWNER}_funds_key, DROP COLUMN funds, "
         "DROP COLUMN day_cap_usd_micros, DROP COLUMN day_cap_tokens, DROP COLUMN day_cap_requests, "
         "DROP COLUMN halted_at, DROP COLUMN halted_why, "
-        "DROP COLUMN line_attempt, DROP COLUMN line_since, DROP COLUMN line_until, "
+        "DROP COLUMN line, "
         f"ADD CONSTRAINT {OWNER}_key UNIQUE NULLS NOT DISTINCT (workspace_id, scope, key_id)"
     )

@@ -80,12 +80,15 @@ def fill() -> list[str]:
 
 
 def _count(hours: str, days: str, source: str, key: str, sums: dict[str, str], where: str) -> list[str]:
-    return [
+    by_hour = (
         f"INSERT INTO {hours} SELECT workspace_id, date_trunc('hour', started_at, 'UTC') AS hour, {source}, "
-        f"{', '.join(sums.values())} FROM ai_call_logs WHERE {where} GROUP BY workspace_id, hour, {source}",
+        f"{', '.join(sums.values())} FROM ai_call_logs WHERE {where} GROUP BY workspace_id, hour, {source}"
+    )
+    by_day = (
         f"INSERT INTO {days} SELECT workspace_id, date_trunc('day', hour, 'UTC') AS day, {key}, "
-        f"{', '.join(f'sum({name})' for name in sums)} FROM {hours} GROUP BY workspace_id, day, {key}",
-    ]
+        f"{', '.join(f'sum({name})' for name in sums)} FROM {hours} GROUP BY workspace_id, day, {key}"
+    )
+    return [by_hour, by_day]
 
 
 def upgrade() -> None:
