@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from services.api.custody import Custody
 from services.api.domain.access import Role, masked_token, token_hash
-from services.api.http import aliases, custody, errors, health, invoke, keys, providers, usage, workspaces
+from services.api.http import aliases, custody, document, errors, health, invoke, keys, providers, usage, workspaces
 from services.api.http.caller import Doorkeeper
 from services.api.http.middleware import Edge as EdgeMiddleware
 from services.api.service import Edge
@@ -43,7 +43,7 @@ def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asy
     for module in (keys, aliases, providers, usage, workspaces, custody, health):
         app.include_router(module.routes)
     errors.install(app)
-    invoke.document(app)
+    document.install(app)
     return app
 
 

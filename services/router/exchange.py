@@ -1,9 +1,11 @@
 """The exchange with a provider that an attempt is: its request out, its answer in, whole or as it comes."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 
 from opentelemetry.trace import SpanKind
 
+from services.router.careful import Careful
 from services.router.client import ProviderClient
 from services.router.cuts import Cuts
 from services.router.job import Answer, Ticket
@@ -14,11 +16,9 @@ from shared import telemetry
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.messages.vocabulary import START_WITHIN_S, Outcome
-from shared.streams import AskerGoneError
 
 # Ahead of the promise by more than lies between the last look at the clock and the first byte.
 START_S = START_WITHIN_S - 0.25
-GONE = "asker_gone"
 
 
 class Exchanges:
@@ -50,25 +50,22 @@ class Exchanges:
         return read, sent
 
     async def _exchange(self, ticket: Ticket, key: bytes, begun: Callable[[], None]) -> tuple[Answer | Failure, bool]:
-        telling = ticket.job.telling
-        if telling is None or ticket.dialect is None:
-            return await self._deliver(ticket, key, None)
-        hearing = Hearing(ticket.dialect, telling, self._clock, begun)
-        try:
-            async with telling.sink.listening():
-                return await self._deliver(ticket, key, hearing)
-        except AskerGoneError:
-            return Failure(Outcome.CANCELLED, detail=GONE), True
+        telling, careful = ticket.job.telling, Careful(ticket.decode, ticket.dialect, key.decode())
+        dialect = careful.dialect
+        hearing = None if telling is None or dialect is None else Hearing(dialect, telling, self._clock, begun)
+        return await self._deliver(ticket, key, careful, hearing)
 
-    async def _deliver(self, ticket: Ticket, key: bytes, hearing: Hearing | None) -> tuple[Answer | Failure, bool]:
+    async def _deliver(
+        self, ticket: Ticket, key: bytes, careful: Careful[Answer], hearing: Hearing | None
+    ) -> tuple[Answer | Failure, bool]:
         delivery = await self._client.exchange(
             ticket.entry.row.base_url,
             ticket.http,
             ticket.adapter.auth(key.decode()),
             self._limits(ticket),
-            ticket.decode,
+            careful.decode,
             listener=hearing,
-            using=self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            using=self._using(ticket),
         )
         result = delivery.result
         if not isinstance(result, Streamed):
@@ -77,6 +74,16 @@ class Exchanges:
             return Failure(Outcome.BAD_RESPONSE, result.status, "unexpected_stream"), delivery.sent
         ticket.heard, ticket.first_s = True, hearing.first_s
         return hearing.end(result), delivery.sent
+
+    @asynccontextmanager
+    async def _using(self, ticket: Ticket) -> AsyncIterator[None]:
+        """As long as the key lasts and the asker listens."""
+        sink = ticket.job.sink
+        async with (
+            self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            sink.listening() if sink is not None else nullcontext(),
+        ):
+            yield
 
     def _limits(self, ticket: Ticket) -> Limits:
         limits = ticket.job.alias.time_limits

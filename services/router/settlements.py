@@ -20,11 +20,17 @@ class Settlements:
         self._log = logs.get()
 
     async def publish(self, finished: CallFinishedV1) -> None:
-        """Return when the stream has it, or after ``FIRST_TRY_S`` seconds; then it is tried on in the background."""
+        """Return when the stream has it, or after ``FIRST_TRY_S`` seconds; then it is tried on in the background.
+
+        Cancelled meanwhile, too: what the attempt cost is known, and nobody else knows it.
+        """
         try:
             await self._bus.record(finished, timeout=FIRST_TRY_S)
         except OmniError:
             self.publish_soon(finished)
+        except asyncio.CancelledError:
+            self.publish_soon(finished)
+            raise
 
     def publish_soon(self, finished: CallFinishedV1) -> None:
         """Publish in the background."""

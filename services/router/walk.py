@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.router.attempt import Attempts
 from services.router.domain import conclusion
+from services.router.domain.outcome import TOKENS_PER_MINUTE
 from services.router.domain.plan import Candidate, Skipped, Step, larger, overtaken
 from services.router.domain.retry import Decision, Ended, NextKey, NextTarget, RetrySame, Stop, decide
 from services.router.job import Attempted, Job, view_of
@@ -77,7 +78,9 @@ class Walk:
         passed = overtaken(steps, step)
         if passed is None or passed.resting is None or any(view.detail == RESTING for view in self.done):
             return
-        self.done.insert(0, view_of(passed, passed.resting.reason, detail=RESTING))
+        places = {step.target: step.place for step in steps}
+        before = sum(places[_target(view)] < passed.place for view in self.done)
+        self.done.insert(before, view_of(passed, passed.resting.reason, detail=RESTING))
 
     async def _at(self, candidate: Candidate, rest: Sequence[Candidate]) -> tuple[Attempted, Decision]:
         """Try one target, again where that makes sense."""
@@ -170,7 +173,7 @@ class Walk:
 
 def _left(view: AttemptV1, follows: Decision, candidate: Candidate, ahead: Sequence[Step]) -> Sequence[Step]:
     """What of ``ahead`` is worth trying after ``candidate`` has ended as ``view`` says."""
-    if view.outcome is Outcome.CONTEXT_LENGTH_EXCEEDED:
+    if view.outcome is Outcome.CONTEXT_LENGTH_EXCEEDED and view.detail != TOKENS_PER_MINUTE:
         ahead = larger(ahead, candidate.window)
     if isinstance(follows, NextKey):
         return ahead

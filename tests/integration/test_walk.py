@@ -1,5 +1,7 @@
 """The walk along a chain: what is tried again, what is passed over, what rests, and what ends a call."""
 
+import asyncio
+import asyncio
 import base64
 import struct
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ from shared.errors import Code, OmniError
 from shared.messages.catalogue import ModelV1
 from shared.messages.chat import EmbeddingV1
 from shared.messages.router import InvokedV1
-from shared.messages.vocabulary import Capability, Outcome
+from shared.messages.vocabulary import Billing, Capability, Outcome
 from shared.testing.upstream import Answer, Upstream, json_answer
 from tests.integration.router_world import World, router_world
 
@@ -148,6 +150,20 @@ async def test_too_long_goes_to_a_larger_window_only(
     ]  # fmt: skip
 
 
+async def test_too_much_for_a_minute_says_nothing_of_windows(
+    world: World, first: Upstream, second: Upstream, workspace: int
+) -> None:
+    sized = [(first, 10_000), (second, 8_000)]
+    providers = [await world.provider(one, models=(ModelV1(id="m", context_window=window),)) for one, window in sized]
+    for provider in providers:
+        world.key(workspace, provider)
+    alias = await world.alias(workspace, *((provider, "m") for provider in providers))
+    first.always("POST", CHAT, error(413, "tokens_per_minute"))
+    second.always("POST", CHAT, GOOD)
+    answer = await world.call(workspace, alias)
+    assert outcomes(answer) == [Outcome.CONTEXT_LENGTH_EXCEEDED, Outcome.SUCCESS]
+
+
 async def test_a_bad_key_is_marked_and_the_next_target_taken(
     world: World, first: Upstream, second: Upstream, workspace: int
 ) -> None:
@@ -227,3 +243,50 @@ async def test_an_embedding_that_lacks_a_vector_is_no_answer(world: World, first
     _, final = await world.stream(workspace, alias, embedding=EmbeddingV1(inputs=("a", "b")))
     assert isinstance(final, OmniError)
     assert final.extra["attempts"][0]["detail"] == "missing_vectors"
+
+
+async def test_what_rests_is_named_at_its_place(world: World, first: Upstream, second: Upstream, workspace: int) -> None:
+    keyless = await world.provider(first, models=(ModelV1(id="m"),))
+    providers = [await world.provider(upstream, models=(ModelV1(id="m"),)) for upstream in (first, second)]
+    for provider in providers:
+        world.key(workspace, provider)
+    resting = await world.alias(workspace, (providers[0], "m"))
+    first.always("POST", CHAT, error(403))
+    second.always("POST", CHAT, GOOD)
+    with pytest.raises(OmniError):
+        await world.call(workspace, resting)
+    alias = await world.alias(workspace, *((provider, "m") for provider in (keyless, *providers)))
+    answer = await world.call(workspace, alias)
+    assert outcomes(answer) == [Outcome.MISSING_KEY, Outcome.INVALID_KEY, Outcome.SUCCESS]
+    assert answer.attempts[1].detail == "resting"
+    assert answer.fallback_reason is Outcome.MISSING_KEY, "that of the first choice"
+
+
+async def test_an_asker_that_leaves_ends_its_embedding(world: World, first: Upstream, workspace: int) -> None:
+    provider = await world.provider(first, models=(ModelV1(id="e", capabilities=(Capability.EMBEDDING,)),))
+    world.key(workspace, provider)
+    alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
+    first.always("POST", EMBED, Answer(hang=True))
+    call_id, texts = str(uuid4()), EmbeddingV1(inputs=("x",) * 80)
+    asking = asyncio.create_task(world.stream(workspace, alias, call_id, embedding=texts))
+    await first.arrival(1)
+    asking.cancel()
+    await asyncio.wait_for(first.left(1), 5)
+    (end,) = await world.metering.ends_of(call_id, 1)
+    assert (end.outcome, end.billing, end.sent) == (Outcome.CANCELLED, Billing.UNKNOWN, True)
+    assert len(first.requests) == 1, "no batch is sent that nobody waits for"
+
+
+async def test_of_calls_that_come_together_one_tries_what_has_rested(
+    world: World, first: Upstream, second: Upstream, workspace: int
+) -> None:
+    alias = await alias_over(world, workspace, first, second)
+    first.always("POST", CHAT, error(429, "rate_limit_exceeded", **{"retry-after": "1"}))
+    second.always("POST", CHAT, GOOD)
+    bursts = 0
+    await world.call(workspace, alias)
+    while len(first.requests) == 1:
+        await asyncio.gather(*(world.call(workspace, alias) for _ in range(32)))
+        bursts += 1
+    print(f"half-open: concurrency=32 bursts={bursts} calls_to_the_resting_target={len(first.requests) - 1}")
+    assert len(first.requests) == 2

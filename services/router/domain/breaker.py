@@ -175,8 +175,10 @@ def fault_of(
 ) -> Fault | None:
     """What an attempt's end says against one of the ``scopes`` it concerned; None: nothing, or only of its own request.
 
-    A rate limit and a 403 concern the key for this model, an empty account and a 401 all of the key; an error of the
-    provider, silence and broken answers concern the target, whoever calls it.
+    A rate limit, a 403 and the end of what a tier of service is given concern the key for this model, an empty account
+    and a 401 all of the key; an error of the provider, silence and broken answers concern the target, whoever calls it.
+    What is refused because of what the model wrote (a tool call that is none) is the prompt's doing: one workspace's
+    prompts must not send the others elsewhere.
     """
     target, key, key_for_model = concerned
     if outcome is Outcome.RATE_LIMITED:
@@ -186,6 +188,10 @@ def fault_of(
         return Fault(key, outcome, QUOTA_EXHAUSTED_S)
     if outcome is Outcome.INVALID_KEY and status is not None:
         return Fault(key_for_model if status == 403 else key, outcome, INVALID_KEY_S)
+    if outcome is Outcome.PROVIDER_ERROR and status == 429:
+        return Fault(key_for_model, outcome, RATE_LIMITED_S)
+    if outcome is Outcome.BAD_RESPONSE and status is not None and 400 <= status < 500:
+        return None
     if outcome in (Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE):
         return Fault(target, outcome)
     if outcome is not Outcome.TIMEOUT or detail in _OWN_LIMITS:

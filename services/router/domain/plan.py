@@ -41,12 +41,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A target that is not called. ``detail`` names what is missing (an option, a key's state), never a value."""
+    """A target that is not called. ``detail`` names what is missing (an option, a key's state), never a value.
+
+    ``place``: as in ``Candidate``.
+    """
 
     target: TargetV1
     outcome: Outcome
     detail: str | None = None
     key_id: str | None = None
+    place: int = 0
 
 
 Step = Candidate | Skipped
@@ -71,7 +75,7 @@ def plan(
             if isinstance(step, Candidate):
                 steps.append(replace(step, place=place, resting=rests(target, step.key_id)))
             else:
-                steps.append(step)
+                steps.append(replace(step, place=place))
     return tuple(sorted(steps, key=lambda step: isinstance(step, Candidate) and step.resting is not None))
 
 

@@ -22,7 +22,7 @@ from services.router.providers.chat_stream import events, texts
 from services.router.providers.chat_usage import tokens_in
 from services.router.providers.chunks import is_unicode
 from services.router.providers.events import Broken, Ended, Refused, Text
-from services.router.providers.tool_calls import arguments_text, made_up
+from services.router.providers.tool_calls import MOST_CALLS, MadeUp, arguments_text
 from shared.messages.chat import ToolCallV1
 
 
@@ -84,12 +84,15 @@ def _text(content: object, *, may_be_missing: bool) -> str | None:
 
 
 def _calls(body: dict[str, Any], told: object) -> tuple[ToolCallV1, ...] | None:
-    """The tool calls of a message; None when there is something else in their place."""
-    calls = []
-    for position, call in enumerate(told if isinstance(told, list) else ()):
+    """The tool calls of a message; None when there is something else in their place, or there are too many."""
+    listed = told if isinstance(told, list) else []
+    if len(listed) > MOST_CALLS:
+        return None
+    calls, made_up = [], MadeUp(body)
+    for position, call in enumerate(listed):
         name, arguments = text_at(call, "function", "name"), at(call, "function", "arguments")
         text = (arguments or "{}") if isinstance(arguments, str) else arguments_text(arguments or {})
         if name is None:
             return None
-        calls.append(ToolCallV1(id=text_at(call, "id") or made_up(body, position), name=name, arguments=text))
+        calls.append(ToolCallV1(id=text_at(call, "id") or made_up.id(position), name=name, arguments=text))
     return tuple(calls)

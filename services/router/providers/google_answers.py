@@ -8,7 +8,7 @@ from services.router.providers.answers import bad_response, failure_of, generate
 from services.router.providers.base import ChatAnswer, Failure, HttpAnswer, at, count_at, json_body, json_of, text_at
 from services.router.providers.chunks import MALFORMED, broken_by, is_unicode
 from services.router.providers.events import Broken, Ended, Event, Named, Refused, Text, Thinking, Told, ToolPiece
-from services.router.providers.tool_calls import arguments_text, made_up, signed
+from services.router.providers.tool_calls import MOST_CALLS, MadeUp, arguments_text, signed
 from shared.messages.chat import ToolCallV1
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Outcome
@@ -51,18 +51,18 @@ def _text(parts: object) -> str | None:
 
 
 def _calls(body: dict[str, Any], parts: object) -> tuple[ToolCallV1, ...] | None:
-    listed = parts if isinstance(parts, list) else []
-    calls = [_call(body, index, part) for index, part in enumerate(listed) if at(part, "functionCall") is not None]
+    listed, made_up = parts if isinstance(parts, list) else [], MadeUp(body)
+    calls = [_call(made_up, index, part) for index, part in enumerate(listed) if at(part, "functionCall") is not None]
     good = [call for call in calls if call is not None]
-    return tuple(good) if len(good) == len(calls) else None
+    return tuple(good) if len(good) == len(calls) <= MOST_CALLS else None
 
 
-def _call(body: dict[str, Any], index: int, part: object) -> ToolCallV1 | None:
+def _call(made_up: MadeUp, index: int, part: object) -> ToolCallV1 | None:
     name, arguments = text_at(part, "functionCall", "name"), at(part, "functionCall", "args")
     if name is None or not isinstance(arguments, dict | None):
         return None
     signature = text_at(part, "thoughtSignature", longest=LONGEST_SIGNATURE)
-    id_ = text_at(part, "functionCall", "id") or made_up(body, index)
+    id_ = text_at(part, "functionCall", "id") or made_up.id(index)
     return ToolCallV1(id=signed(id_, signature), name=name, arguments=arguments_text(arguments or {}))
 
 
@@ -94,9 +94,9 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
         yield Told(tokens_in(body))
     if at(body, "promptFeedback", "blockReason"):
         yield Refused("prompt_blocked")
-    parts = at(body, "candidates", 0, "content", "parts")
+    parts, made_up = at(body, "candidates", 0, "content", "parts"), MadeUp(body)
     for index, part in enumerate(parts if isinstance(parts, list) else []):
-        yield from _piece(body, index, part)
+        yield from _piece(made_up, index, part)
     reason = text_at(body, "candidates", 0, "finishReason")
     if reason in _BLOCKED:
         yield Refused(reason.lower())
@@ -104,9 +104,9 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
         yield Ended(finish, firm=False)
 
 
-def _piece(body: dict[str, Any], index: int, part: object) -> Iterator[Event]:
+def _piece(made_up: MadeUp, index: int, part: object) -> Iterator[Event]:
     if at(part, "functionCall") is not None:
-        call = _call(body, index, part)
+        call = _call(made_up, index, part)
         yield (
             Broken(Outcome.BAD_RESPONSE, _BAD_CALL)
             if call is None
