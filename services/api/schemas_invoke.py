@@ -213,7 +213,7 @@ class OptionsIn(ChatOptionsV1):
 
     def given(self) -> frozenset[str]:
         """The names of what is not left to the provider."""
-        return frozenset(name for name, value in self if value is not None)
+        return frozenset(name for name, value in vars(self).items() if value is not None)
 
 
 _OF_EMBEDDING = frozenset({"dimensions", "encoding_format"})

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from services.router.accounts import Accounts
@@ -18,6 +18,7 @@ from services.router.keys import Leases, Wanted
 from services.router.prices import price_of
 from services.router.providers.base import (
     Adapter,
+    Ceiling,
     ChatRequest,
     Dialect,
     EmbedAnswer,
@@ -107,6 +108,7 @@ class Admission:
         now = self._clock.now()
         price = price_of(candidate.target.provider, model, now)
         input_bound = pricing.upper_bound_tokens(question.messages, question.options, model)
+        question = replace(question, ceiling=_ceiling(price, input_bound))
         output_bound = question.options.max_tokens or DEFAULT_MAX_TOKENS
         return Ticket(
             job=job,
@@ -239,6 +241,12 @@ def _all_of(
     if isinstance(read, Failure) or len(read.vectors) == count:
         return read
     return Failure(Outcome.BAD_RESPONSE, answer.status, "missing_vectors", tokens=read.tokens)
+
+
+def _ceiling(price: pricing.Price | None, input_bound: int) -> Ceiling | None:
+    if price is None or price.input is None or price.output is None:
+        return None
+    return Ceiling(price.input.highest(input_bound), price.output.highest(input_bound))
 
 
 def _question(job: Job, candidate: Candidate, model: ModelV1, dialect: Dialect) -> ChatRequest:

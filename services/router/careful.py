@@ -5,7 +5,7 @@ between two events hides it from that; in what an adapter has read there is neit
 """
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from services.router.domain.bodies import Seams, without_in_texts
@@ -67,8 +67,7 @@ class Careful(Generic[Answer]):
 
     def _cleaned(self, said: Said) -> Said:
         changed: dict[str, Any] = {}
-        for name in (one.name for one in fields(said)):
-            value = getattr(said, name)
+        for name, value in vars(said).items():
             if type(value) is str and (cleaned := self._clean(value)) != value:
                 changed[name] = cleaned
             elif name == "tool_calls" and value:

@@ -186,7 +186,7 @@ class ProviderClient:
         async def ask(request: HttpRequest, *, streams: bool, elsewhere: str | None) -> Raw:
             if progress.sent:
                 progress.follow_up(streams=streams)
-            this = replace(call, request=request, streams=streams, elsewhere=elsewhere)
+            this = _Call(call.base_url, request, call.auth_headers, streams, elsewhere)
             if listener is None or not streams:
                 return await self._whole(this, progress)
             return await self._listened(this, listener, progress)

@@ -1,5 +1,6 @@
 """The exchange with a provider that an attempt is: its request out, its answer in, whole or as it comes."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 
@@ -17,6 +18,7 @@ from shared.bus import Bus
 from shared.clock import Clock
 from shared.messages.vocabulary import START_WITHIN_S, Outcome
 
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 # Ahead of the promise by more than lies between the last look at the clock and the first byte.
 START_S = START_WITHIN_S - 0.25
 
@@ -104,6 +106,12 @@ def _facts(read: Answer | Failure) -> dict[str, str | int]:
         telemetry.OUTPUT_TOKENS: read.tokens.output_tokens,
         telemetry.ERROR_TYPE: None if outcome is Outcome.SUCCESS else outcome.value,
         telemetry.HTTP_STATUS: read.status if isinstance(read, Failure) else 200,
-        telemetry.RESPONSE_MODEL: read.response_model if isinstance(read, ChatAnswer) else None,
+        telemetry.RESPONSE_MODEL: _model_of(read),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _model_of(read: Answer | Failure) -> str | None:
+    """The model a provider says it was, unless that could be anything else: it is the provider's text."""
+    told = read.response_model if isinstance(read, ChatAnswer) else None
+    return told if told is not None and _MODEL.fullmatch(told) else None

@@ -112,6 +112,8 @@ class Walk:
         try:
             attempted = await self._make(candidate)
         except OmniError as error:
+            if self.parts and telling is not None:
+                raise conclusion.cut_short(job.alias, job.request.call_id, self.done, self.parts[-1].view) from None
             raise conclusion.interrupted(error, job.alias, job.request.call_id, self.done) from None
         self.done.append(attempted.view)
         if telling is not None and telling.count > before and isinstance(attempted.result, Failure):

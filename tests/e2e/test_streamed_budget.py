@@ -61,9 +61,8 @@ async def test_64_concurrent_streams_on_a_cap_for_16(world: World) -> None:
         rows = await world.calls(workspace, PAID)
         seen = len([request for request in upstream.requests if request.path == CHAT])
     outcomes = sorted(row["outcome"] for row in rows)
-    print(
-        f"\nstreams={STREAMS} seen={seen} rows={len(rows)} {set(outcomes)} refused={ends.count('402')} spent={spent} of {CAP}"
-    )
+    counts = f"seen={seen} rows={len(rows)} refused={ends.count('402')}"
+    print(f"\nstreams={STREAMS} {counts} {set(outcomes)} spent={spent} of {CAP}")
     assert (seen, len(rows), ends.count("402")) == (PAID, PAID, STREAMS - PAID)
     assert set(outcomes) <= {"bad_response", "cancelled"}
     assert spent == CAP, "what a stream used that was not completed is unknown, and charged as reserved"

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,14 @@ MESSAGES: list[dict[str, Any]] = [
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
     {"role": "tool", "tool_call_id": "c1", "content": SAID["result"]},
 ]
-ASKED: dict[str, Any] = {"prompt": None, "messages": MESSAGES, "options": {"tools": [{"type": "function", "function": FUNCTION}]}}
+TOOL = {"type": "function", "function": FUNCTION}
+ASKED: dict[str, Any] = {"prompt": None, "messages": MESSAGES, "options": {"tools": [TOOL]}}
 
 
 def called() -> Answer:
     message = {"role": "assistant", "content": SAID["answer"], "tool_calls": [CALL]}
-    return json_answer({"choices": [{"message": message, "finish_reason": "tool_calls"}], "usage": USAGE})
+    choice = {"message": message, "finish_reason": "tool_calls"}
+    return json_answer({"model": f"the model says {SAID['answer']}", "choices": [choice], "usage": USAGE})
 
 
 def stream(*, last: bytes = LAST) -> Answer:
@@ -48,10 +49,11 @@ async def say_everything(watched: Watched) -> list[int]:
     async with Upstream() as upstream:
         accept_keys(upstream)
         workspace = await world.workspace()
-        provider = await world.provider(upstream)
+        provider = await world.provider(upstream, capabilities=["chat", "embedding"])
         await world.key(workspace, provider)
-        alias = await world.alias(workspace, provider)
-        cut = b"data: {\"choices\": [{\"delta\": {\"content\": \"" + SAID["piece"].encode()
+        alias = "an-alias-by-its-name"
+        await world.alias(workspace, provider, alias_name=alias)
+        cut = chunk(delta={"content": SAID["piece"]})[:-9]
         upstream.script("POST", CHAT, called(), stream(), stream(last=cut), chat_answer(SAID["answer"]))
         upstream.always("POST", CHAT, openai_error(400, SAID["answer"]))
         own = {"provider_options": {provider: {"user": SAID["option"], SAID["field"]: SAID["option"]}}}
@@ -83,13 +85,10 @@ async def embed(watched: Watched, upstream: Upstream, workspace: int, provider: 
     return [answer.status_code for answer in asked]
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Files below ``folder`` that hold the mark."""
-    found = []
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.is_symlink() and MARK.encode() in file.read_bytes():
-            found.append(str(file))
-    return found
+def left_behind(folder: Path, mark: str) -> list[str]:
+    """Files below ``folder`` that hold ``mark``."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
+    return [str(file) for file in files if mark.encode() in file.read_bytes()]
 
 
 @pytest.mark.timeout(180)
@@ -97,13 +96,13 @@ async def test_nothing_that_is_said_stays(tmp_path_factory: pytest.TempPathFacto
     home = tmp_path_factory.mktemp("retention") / "home"
     async with watch(home, "debug") as watched:
         statuses = await say_everything(watched)
-        await asyncio.sleep(0)
         logs = [name for name in ("api", "router", "vault", "metering") if MARK in watched.stack.log(name)]
         spans = sum(MARK.encode() in request.body for request in watched.collector.requests)
-    files = await asyncio.to_thread(left_behind, home)
-    sizes = subprocess.run(["du", "-sh", str(home)], capture_output=True, text=True, check=True).stdout.split()[0]  # noqa: S603, S607, ASYNC221
-    print(f"statuses={statuses} logs={logs} spans={spans} files={files} searched={sizes}")
+    files = await asyncio.to_thread(left_behind, home, MARK)
+    kept = await asyncio.to_thread(left_behind, home, "an-alias-by-its-name")
+    print(f"statuses={statuses} logs={logs} spans={spans} files={len(files)} files_with_the_alias={len(kept)}")
     assert {200, 422} <= set(statuses)
     assert not logs
     assert not spans
     assert not files
+    assert kept, "what is kept is found"

@@ -55,8 +55,9 @@ def whole(dialect: str, pieces: Sequence[str], request_id: str) -> Whole:
     before, after = {"openai": _openai, "anthropic": _anthropic, "google": _google}[dialect](pieces)
     told = _HEAD.format(request_id).encode() + b"".join(map(_chunk, before))
     data = told + b"".join(map(_chunk, after)) + _LAST_CHUNK
-    # Gemini has no mark of its own: only the regular end of its answer says that it is one.
-    return Whole(data, len(data) if dialect == "google" else len(told))
+    # Gemini has no mark of its own: only the regular end of its answer says that it is one. Of the others' last chunk
+    # the line end belongs to HTTP.
+    return Whole(data, len(data) if dialect == "google" else len(told) - len(b"\r\n"))
 
 
 def begun(dialect: str, request_id: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from shared.testing.stack import PARTS, Stack, full_run
 from shared.testing.upstream import Upstream
+from tests.e2e.test_streaming import events_of, streamed
 from tests.e2e.world import CHAT, World, accept_keys, chat_answer, connected, eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -18,20 +19,23 @@ CLIENTS = 8
 
 
 class TestLedger:
-    async def test_kill_9_of_every_part_under_load_loses_and_doubles_nothing(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streams"])
+    async def test_kill_9_of_every_part_under_load_loses_and_doubles_nothing(
+        self, tmp_path: Path, *, streams: bool
+    ) -> None:
         rounds = 4 if full_run() else 1
         environment = {"OMNIPOST_ALLOWED_PRIVATE_HOSTS": "127.0.0.1"}
         stack = await asyncio.to_thread(Stack.start, tmp_path / "home", environment=environment)
         try:
             async with connected(stack) as world, Upstream() as upstream:
-                await _under_fire(stack, world, upstream, rounds)
+                await _under_fire(stack, world, upstream, rounds, streams=streams)
         finally:
             await asyncio.to_thread(stack.stop)
 
 
-async def _under_fire(stack: Stack, world: World, upstream: Upstream, rounds: int) -> None:
+async def _under_fire(stack: Stack, world: World, upstream: Upstream, rounds: int, *, streams: bool) -> None:
     accept_keys(upstream)
-    upstream.always("POST", CHAT, chat_answer(delay_s=0.02))
+    upstream.always("POST", CHAT, streamed("One ", "two.", delay_s=0.02) if streams else chat_answer(delay_s=0.02))
     workspace = await world.workspace()
     provider = await world.provider(upstream)
     await world.key(workspace, provider, monthly_budget_usd=1)
@@ -39,7 +43,9 @@ async def _under_fire(stack: Stack, world: World, upstream: Upstream, rounds: in
     alias = await world.alias(workspace, provider, time_limits={"total_s": 3})
     answered: list[str] = []
     killing = asyncio.create_task(_kill_all(stack, rounds))
-    await asyncio.gather(*(_caller(world, workspace, alias, killing, answered) for _ in range(CLIENTS)))
+    body = {"workspace_id": workspace, "alias_name": alias, "prompt": "x", "options": {"max_tokens": 5}}
+    body["stream"] = streams
+    await asyncio.gather(*(_caller(world, body, killing, answered) for _ in range(CLIENTS)))
     await killing
 
     async def settled() -> dict[str, Any] | None:
@@ -68,8 +74,7 @@ async def _under_fire(stack: Stack, world: World, upstream: Upstream, rounds: in
     assert Decimal(budget["spent_usd"]) * 1_000_000 == charged, "spent is the sum of the rows"
 
 
-async def _caller(world: World, workspace: int, alias: str, killing: "asyncio.Task[None]", answered: list[str]) -> None:
-    body = {"workspace_id": workspace, "alias_name": alias, "prompt": "x", "options": {"max_tokens": 5}}
+async def _caller(world: World, body: dict[str, Any], killing: "asyncio.Task[None]", answered: list[str]) -> None:
     while not killing.done():
         try:
             answer = await world.admin.post("/ai-invoke", **body)
@@ -77,9 +82,16 @@ async def _caller(world: World, workspace: int, alias: str, killing: "asyncio.Ta
             await asyncio.sleep(0.05)
             continue
         if answer.status_code == 200:
-            answered.append(answer.json()["call_id"])
+            answered += _call_ids(answer, streams=body["stream"])
         else:
             assert answer.status_code in (502, 503, 504), answer.text
+
+
+def _call_ids(answer: httpx2.Response, *, streams: bool) -> list[str]:
+    """The call's id when it was answered to the end."""
+    if not streams:
+        return [answer.json()["call_id"]]
+    return [data["call_id"] for name, data in events_of(answer) if name == "done"]
 
 
 async def _kill_all(stack: Stack, rounds: int) -> None:

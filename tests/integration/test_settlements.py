@@ -12,7 +12,8 @@ from tests.integration.servers import Nats, bus
 
 
 async def test_an_end_whose_call_is_cancelled_meanwhile_is_told_all_the_same(tmp_path: Path) -> None:
-    server, told, news = Nats(tmp_path), [], asyncio.Event()
+    server, news = Nats(tmp_path), asyncio.Event()
+    told: list[CallFinishedV1] = []
     server.start()
     router, metering = bus(Service.ROUTER, server.url), bus(Service.METERING, server.url)
 

@@ -216,7 +216,7 @@ HI = chunk({"text": "Hi"})
 BROKEN: list[tuple[str, Outcome, str]] = [
     (HI, Outcome.BAD_RESPONSE, "unfinished"),
     (HI + chunk(finish="OTHER"), Outcome.BAD_RESPONSE, "unfinished"),
-    (HI + chunk(finish="MALFORMED_FUNCTION_CALL"), Outcome.BAD_RESPONSE, "unfinished"),
+    (HI + chunk(finish="MALFORMED_FUNCTION_CALL"), Outcome.BAD_RESPONSE, "bad_tool_call"),
     (HI + chunk(finish="SAFETY", **used()), Outcome.CONTENT_POLICY, "safety"),
     ('data: {"promptFeedback": {"blockReason": "SAFETY"}}\n\n', Outcome.CONTENT_POLICY, "prompt_blocked"),
     (HI + error(503, "UNAVAILABLE"), Outcome.PROVIDER_ERROR, "UNAVAILABLE"),

@@ -13,7 +13,7 @@ from services.router.domain.sse import ServerEvent
 from services.router.providers import PROVIDERS
 from services.router.providers.assembly import Assembly
 from services.router.providers.base import Adapter, ChatAnswer, ChatRequest, Failure, HttpAnswer, Unfit
-from services.router.providers.events import Broken
+from services.router.providers.events import Broken, Text
 from services.router.providers.tool_calls import MOST_CALLS
 from shared.messages.chat import ChatMessageV1, ChatOptionsV1
 
@@ -87,7 +87,7 @@ def test_no_depth_of_nesting_gets_past_the_reader() -> None:
 
 
 def test_an_event_that_an_adapter_stumbles_over_ends_the_stream() -> None:
-    chat = replace(ADAPTERS["openai"].chat, events=lambda event: iter([1 / len(event.name)]))  # type: ignore[list-item]
+    chat = replace(ADAPTERS["openai"].chat, events=lambda event: (Text("x" * (1 // len(event.name))),))
     assert isinstance(Careful(chat.decode, chat, KEY).events(ServerEvent("x"))[0], Broken)
 
 

@@ -125,9 +125,8 @@ class Seams:
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-        self._probes = tuple(probe for secret in secrets for probe in _probes(secret))
-        self._pieces = tuple(piece for secret in secrets for piece in _pieces(secret))
+        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._probes = tuple(probe for secret in self._secrets for probe in _probes(secret))
         self._tails: dict[object, tuple[str, bool]] = {}
 
     def clean(self, channel: object, text: str) -> str:
@@ -149,7 +148,8 @@ class Seams:
 
     def _found(self, whole: str) -> set[int]:
         places: set[int] = set()
-        for piece in self._pieces:
+        # Named anew each time: nearly no answer needs them, and they cost more than all else that is done to it.
+        for piece in (piece for secret in self._secrets for piece in _pieces(secret)):
             at = whole.find(piece)
             while at >= 0:
                 places.update(range(at, at + PIECE))

@@ -70,9 +70,10 @@ def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | F
         finish = None
     text = _text(at(message, "content"), may_be_missing=bool(calls) or finish == "length")
     result = generated(answer, tokens, finish=finish, text=text, model=text_at(body, "model"), id_=at(body, "id"))
-    if isinstance(result, Failure):
+    cost = host.cost(answer.body) if host.cost else None
+    if isinstance(result, Failure) or (not calls and cost is None):
         return result
-    return replace(result, tool_calls=calls, provider_cost_usd_micros=host.cost(answer.body) if host.cost else None)
+    return replace(result, tool_calls=calls, provider_cost_usd_micros=cost)
 
 
 def _text(content: object, *, may_be_missing: bool) -> str | None:

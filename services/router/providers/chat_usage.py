@@ -45,13 +45,6 @@ def _exact(digits: str) -> Decimal | None:
         return None
 
 
-def _exact(digits: str) -> Decimal | None:
-    try:
-        return Decimal(digits)
-    except InvalidOperation:  # beyond any exponent
-        return None
-
-
 def _dollars(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None

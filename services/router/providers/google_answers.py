@@ -16,6 +16,7 @@ from shared.messages.vocabulary import Outcome
 _FINISH: Mapping[str, str] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _BLOCKED = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
 _BAD_CALL = "bad_tool_call"
+_MISCALLED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"})
 LONGEST_SIGNATURE = 65_000
 """Characters; a call's id may have little more when it comes back to the edge."""
 
@@ -29,7 +30,7 @@ def read(answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | Failure:
         return refused(answer, reason.lower(), tokens)
     parts = at(body, "candidates", 0, "content", "parts")
     calls = _calls(body, parts)
-    if calls is None:
+    if calls is None or reason in _MISCALLED:
         return bad_response(answer, _BAD_CALL, tokens)
     if calls and not is_unicode(body, answer.body.decode(errors="replace")):
         return bad_response(answer, "not_unicode", tokens)
@@ -100,6 +101,8 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
     reason = text_at(body, "candidates", 0, "finishReason")
     if reason in _BLOCKED:
         yield Refused(reason.lower())
+    elif reason in _MISCALLED:
+        yield Broken(Outcome.BAD_RESPONSE, _BAD_CALL)
     elif finish := _FINISH.get(reason or ""):
         yield Ended(finish, firm=False)
 

@@ -140,6 +140,7 @@ def test_what_a_tenant_causes_itself_never_counts(seen: Seen) -> None:
         seen.attempt(Outcome.INVALID_KEY)
         seen.attempt(Outcome.TIMEOUT, took_s=300.0, detail="total_timeout")
         seen.attempt(Outcome.BAD_RESPONSE, status=400, detail="tool_use_failed")
+        seen.attempt(Outcome.BAD_RESPONSE, status=200, detail="bad_tool_call")
     assert seen.rest_s() is None
     assert seen.rest_s(workspace=2) is None
     assert seen.told == []
