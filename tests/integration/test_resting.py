@@ -57,21 +57,6 @@ async def test_what_rests_is_named_at_its_place(
     assert answer.fallback_reason is Outcome.MISSING_KEY, "that of the first choice"
 
 
-async def test_an_asker_that_leaves_ends_its_embedding(world: World, first: Upstream, workspace: int) -> None:
-    provider = await world.provider(first, models=(ModelV1(id="e", capabilities=(Capability.EMBEDDING,)),))
-    world.key(workspace, provider)
-    alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
-    first.always("POST", EMBED, Answer(hang=True))
-    call_id, texts = str(uuid4()), EmbeddingV1(inputs=("x",) * 80)
-    asking = asyncio.create_task(world.stream(workspace, alias, call_id, embedding=texts))
-    await first.arrival(1)
-    asking.cancel()
-    await asyncio.wait_for(first.left(1), 5)
-    (end,) = await world.metering.ends_of(call_id, 1)
-    assert (end.outcome, end.billing, end.sent) == (Outcome.CANCELLED, Billing.UNKNOWN, True)
-    assert len(first.requests) == 1, "no batch is sent that nobody waits for"
-
-
 async def test_of_calls_that_come_together_one_tries_what_has_rested(
     world: World, first: Upstream, second: Upstream, workspace: int
 ) -> None:

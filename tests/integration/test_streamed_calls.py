@@ -114,7 +114,9 @@ async def test_a_cut_stream_is_gone_on_with_and_marked(chain: Chain) -> None:
     await chain.make()
     cut = b"".join(texts(*WORDS[:2]))
     chain.first.always("POST", CHAT, stream_answer(cut, *texts("never"), cut_after=len(cut) + 12))
-    chain.second.always("POST", CHAT, stream_answer(*texts("quick brown ", "fox ", *WORDS[2:]), chunk("stop"), USAGE, DONE))
+    chain.second.always(
+        "POST", CHAT, stream_answer(*texts("quick brown ", "fox ", *WORDS[2:]), chunk("stop"), USAGE, DONE)
+    )
     pieces, final = await chain.stream()
     assert isinstance(final, InvokedV1)
     assert text_of(pieces) == final.text == "".join(WORDS), "what the second model repeats is taken out"

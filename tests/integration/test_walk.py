@@ -255,3 +255,18 @@ async def test_an_embedding_that_lacks_a_vector_is_no_answer(world: World, first
     _, final = await world.stream(workspace, alias, embedding=EmbeddingV1(inputs=("a", "b")))
     assert isinstance(final, OmniError)
     assert final.extra["attempts"][0]["detail"] == "missing_vectors"
+
+
+async def test_an_asker_that_leaves_ends_its_embedding(world: World, first: Upstream, workspace: int) -> None:
+    provider = await world.provider(first, models=(ModelV1(id="e", capabilities=(Capability.EMBEDDING,)),))
+    world.key(workspace, provider)
+    alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
+    first.always("POST", EMBED, Answer(hang=True))
+    call_id, texts = str(uuid4()), EmbeddingV1(inputs=("x",) * 80)
+    asking = asyncio.create_task(world.stream(workspace, alias, call_id, embedding=texts))
+    await first.arrival(1)
+    asking.cancel()
+    await asyncio.wait_for(first.left(1), 5)
+    (end,) = await world.metering.ends_of(call_id, 1)
+    assert (end.outcome, end.billing, end.sent) == (Outcome.CANCELLED, Billing.UNKNOWN, True)
+    assert len(first.requests) == 1, "no batch is sent that nobody waits for"
