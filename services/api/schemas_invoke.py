@@ -209,7 +209,8 @@ class OptionsIn(ChatOptionsV1):
             else self.tool_choice,
             "response_format": self.response_format and self.response_format.format(),
         }
-        return ChatOptionsV1.model_validate({name: getattr(self, name) for name in _OF_CHAT} | translated)
+        plain = {name: value for name, value in vars(self).items() if name in _OF_CHAT and value is not None}
+        return ChatOptionsV1.model_validate(plain | translated)
 
     def given(self) -> frozenset[str]:
         """The names of what is not left to the provider."""

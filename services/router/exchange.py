@@ -53,7 +53,7 @@ class Exchanges:
 
     async def _exchange(self, ticket: Ticket, key: bytes, begun: Callable[[], None]) -> tuple[Answer | Failure, bool]:
         telling, careful = ticket.job.telling, Careful(ticket.decode, ticket.dialect, key.decode())
-        dialect = careful.dialect
+        dialect = careful.dialect if telling is not None else None
         hearing = None if telling is None or dialect is None else Hearing(dialect, telling, self._clock, begun)
         return await self._deliver(ticket, key, careful, hearing)
 

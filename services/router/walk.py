@@ -149,8 +149,9 @@ class Walk:
         job.prefill = True
         if not continues or view.outcome in _ENDS or len(self.parts) > MOST_CONTINUATIONS:
             return Stop()
-        if not job.is_last or view.outcome is Outcome.TIMEOUT:
-            return NextTarget()  # who fell silent is not asked again
+        cuts = self.targets_of_parts().count(_target(view))
+        if not job.is_last or view.outcome is Outcome.TIMEOUT or cuts > 1:
+            return NextTarget()  # who fell silent, or breaks every time, is not asked again
         return self._retries.allowed(job.request.workspace_id, view.provider, RetrySame(0.0))
 
     async def _wait(self, seconds: float) -> None:
