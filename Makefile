@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults rotate-kek verify-audit replay-letters update-prices bench lock clean
+.PHONY: help run test check conformance faults rotate-kek verify-audit replay-letters update-prices bench lock clean
 SHELL := /bin/sh
 # Compiled bytecode is what makes later starts fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +17,7 @@ INSTALL_DEV = @$(FIND_PYTHON); exec "$$python" -I deploy/local/install.py dev
 PYTEST = $(BIN)/python -m pytest -q
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 run: ## start the whole system (port OMNIPOST_PORT, state in OMNIPOST_HOME) until Ctrl-C
 	@$(INSTALL_RUN) deploy.local
@@ -33,6 +33,10 @@ check: ## linters, types, architecture; changes nothing
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) tests/architecture
+
+conformance: ## replay every recorded exchange with a provider [DATA=folder] [ONLY=name] [TABLE=1: what may differ]
+	$(INSTALL_DEV)
+	@$(BIN)/python -m tests.providers.conformance $(if $(DATA),--data "$(DATA)") --only "$(ONLY)" $(if $(TABLE),--table)
 
 faults: ## kill -9, outages, restarts [ONLY=…] [FULL=1]
 	$(INSTALL_DEV)

@@ -1,4 +1,4 @@
-"""``make bench``: CPU per call by service, calls and leases per second, and what the stack adds to a direct call.
+"""``make bench``: CPU per call by service, calls, chunks and leases per second, what the stack adds to a direct call.
 
 Everything is on that is on by default: authentication, budgets (the key has a cap in all three units), metering.
 Figures depend on the machine; ratios are against the static provider called directly in the same run.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import streams
 from bench.leases import leases
 from bench.load import Target, closed_loop, paired, percentile
 from bench.processes import cpu_s, rss_mb
@@ -24,13 +25,15 @@ CONCURRENCIES = (1, 16, 64)
 BODY = (
     b'{"workspace_id": 1, "alias_name": "bench", "prompt": "Write a post about rain.", "options": {"max_tokens": 80}}'
 )
+STREAMED = BODY.replace(b'{"workspace_id"', b'{"stream":true, "workspace_id"')
 DIRECT = b'{"model": "bench", "messages": [{"role": "user", "content": "Write a post about rain."}], "max_tokens": 80}'
+DIRECT_STREAM = DIRECT.replace(b'{"model"', b'{"stream":true, "model"')
 
 
 @contextmanager
-def provider(delay_s: float) -> Iterator[int]:
+def provider(delay_s: float, pause_s: float = 0.0) -> Iterator[int]:
     """A static provider in a process of its own; gives its port."""
-    command = [sys.executable, "-m", "bench.provider", str(delay_s)]
+    command = [sys.executable, "-m", "bench.provider", str(delay_s), str(pause_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -92,6 +95,10 @@ async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
     idle = rss_mb(stack)
     await throughput(stack, through, 5000 if full else 1000)
     await added_latency([direct, through], 1000 if full else 250)
+    stream = Target.post(stack.port, "/ai-invoke", STREAMED, stack.admin_token)
+    await streams.throughput(stack, stream, 1000 if full else 200)
+    direct_stream = Target.post(fast_port, "/v1/chat/completions", DIRECT_STREAM, "sk-bench")
+    await streams.first_chunk(direct_stream, stream, 500 if full else 100)
     await leases(stack, 5000 if full else 1000)
     used = rss_mb(stack)
     split = " ".join(f"{part}={size:.0f}" for part, size in used.items())

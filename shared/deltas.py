@@ -14,10 +14,9 @@ def encoded(delta: DeltaV1) -> bytes:
     return delta.model_dump_json(exclude_defaults=True).encode()
 
 
-def joined(first: DeltaV1, second: DeltaV1) -> DeltaV1 | None:
-    """Both as one; None unless that is text alone."""
-    texts = first.text + second.text
-    return DeltaV1(text=texts) if first == DeltaV1(text=first.text) and second == DeltaV1(text=second.text) else None
+def is_text(delta: DeltaV1) -> bool:
+    """Whether it is text alone, which is as good when it is joined to more."""
+    return not (delta.tool_calls or delta.vectors) and delta.continued is None
 
 
 def parts(delta: DeltaV1) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from shared.deltas import JOINED_AT_MOST, encoded, joined, parts
+from shared.deltas import JOINED_AT_MOST, encoded, is_text, parts
 from shared.messages.chat import DeltaV1
 from shared.messages.router import StreamCreditV1
 
@@ -36,7 +36,8 @@ class Sink:
         self._loop = asyncio.get_running_loop()
         self._reply, self._publish = reply, publish
         self._upto = WINDOW
-        self._gathered: DeltaV1 | None = None
+        self._gathered: list[str] = []
+        self._gathered_bytes = 0
         self._room = asyncio.Event()
         self._bodies: set[asyncio.Timeout] = set()
         self._heard_at = self._loop.time()
@@ -93,9 +94,9 @@ class Sink:
 
     async def flush(self) -> None:
         """Send what was gathered, which is little enough to need no credit."""
-        gathered, self._gathered = self._gathered, None
-        if gathered is not None and not self.gone:
-            await self._send_part(encoded(gathered))
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered and not self.gone:
+            await self._send_part(encoded(DeltaV1(text="".join(gathered))))
 
     def close(self) -> None:
         """Nothing is sent any more."""
@@ -103,7 +104,7 @@ class Sink:
 
     @property
     def _has_room(self) -> bool:
-        return self._gathered is None and self.sent < self._upto
+        return not self._gathered and self.sent < self._upto
 
     async def _wait_for_room(self) -> None:
         while not self.gone and not self._has_room:
@@ -113,10 +114,11 @@ class Sink:
             raise AskerGoneError
 
     def _gather(self, delta: DeltaV1) -> bool:
-        together = joined(self._gathered or DeltaV1(), delta)
-        if together is None or len(together.text.encode()) > JOINED_AT_MOST:
+        size = self._gathered_bytes + len(delta.text.encode())
+        if not is_text(delta) or size > JOINED_AT_MOST:
             return False
-        self._gathered = together
+        self._gathered.append(delta.text)
+        self._gathered_bytes = size
         return True
 
     async def _send_part(self, body: bytes) -> None:

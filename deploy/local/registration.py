@@ -7,12 +7,20 @@ import secrets
 from typing import Any
 
 from deploy.local.edge import Edge, EdgeRefused
-from deploy.local.sandbox import MODELS
+from deploy.local.sandbox import CHAT_MODELS, EMBEDDING_MODEL
 
 WORKSPACE = 1000
 PROVIDER = "sandbox"
 FAILOVER_ALIAS = "sandbox-failover"
 _CONFLICT = 409
+# Name, what it shows, what it does, and its models in order.
+_ALIASES = (
+    ("sandbox-echo", "Sandbox: echo", "chat", "sandbox-echo"),
+    ("sandbox-stream", "Sandbox: a word at a time", "chat", "sandbox-stream"),
+    (FAILOVER_ALIAS, "Sandbox: failover", "chat", "sandbox-500", "sandbox-429", "sandbox-echo"),
+    ("sandbox-cut", "Sandbox: cut, and continued", "chat", "sandbox-cut", "sandbox-stream"),
+    ("sandbox-embedding", "Sandbox: vectors", "embedding", EMBEDDING_MODEL),
+)
 
 
 def register(edge: Edge, port: int) -> None:
@@ -25,7 +33,10 @@ def register(edge: Edge, port: int) -> None:
 
 def _provider(edge: Edge, base_url: str) -> None:
     known = next((item for item in _items(edge, "/ai-providers") if item["id"] == PROVIDER), None)
-    models = [{"id": model, "input_usd_per_mtok": "1", "output_usd_per_mtok": "2"} for model in MODELS]
+    models: list[dict[str, Any]] = [
+        {"id": model, "input_usd_per_mtok": "1", "output_usd_per_mtok": "2"} for model in CHAT_MODELS
+    ]
+    models.append({"id": EMBEDDING_MODEL, "capabilities": ["embedding"], "input_usd_per_mtok": "1"})
     if known is not None:
         lacks = {model["id"] for model in models} - {model["id"] for model in known["models"]}
         if known["base_url"] != base_url or lacks:
@@ -67,26 +78,20 @@ def _key(edge: Edge, host: str) -> None:
 
 
 def _aliases(edge: Edge) -> None:
-    chain = [
-        {"provider": PROVIDER, "model": "sandbox-429", "priority": 1},
-        {"provider": PROVIDER, "model": "sandbox-echo", "priority": 2},
-    ]
     known = {item["alias_name"] for item in _items(edge, f"/ai-aliases?workspace_id={WORKSPACE}")}
-    for name, shown, model, fallback in (
-        ("sandbox-echo", "Sandbox: echo", "sandbox-echo", []),
-        ("sandbox-stream", "Sandbox: a word at a time", "sandbox-stream", []),
-        (FAILOVER_ALIAS, "Sandbox: failover", "sandbox-500", chain),
-    ):
+    for name, shown, capability, *models in _ALIASES:
         if name in known:
             continue
         body = {
             "workspace_id": WORKSPACE,
             "alias_name": name,
             "display_name": shown,
-            "capability": "chat",
+            "capability": capability,
             "primary_provider": PROVIDER,
-            "primary_model": model,
-            "fallback_chain": fallback,
+            "primary_model": models[0],
+            "fallback_chain": [
+                {"provider": PROVIDER, "model": model, "priority": place} for place, model in enumerate(models[1:], 1)
+            ],
         }
         _create(edge, "/ai-aliases", body)
 

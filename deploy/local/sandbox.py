@@ -1,11 +1,11 @@
 """``python -m deploy.local.sandbox PORT``: a simulated provider on loopback that speaks OpenAI's wire format.
 
 For newcomers without a key and for watching failures; only the local stack starts it. Every answer says that it is
-simulated, in its text and in the header ``x-omnipost-simulated``. Its models behave as they are named.
+simulated, in the header ``x-omnipost-simulated`` and wherever it holds text. Its models behave as they are named;
+what they say is in ``sandbox_answers.py``.
 """
 
 import asyncio
-import itertools
 import json
 import re
 import sys
@@ -13,16 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-MODELS = (
+from deploy.local.sandbox_answers import completion, embeddings, stream
+
+CHAT_MODELS = (
     "sandbox-echo", "sandbox-stream", "sandbox-slow", "sandbox-429", "sandbox-500", "sandbox-cut", "sandbox-badjson",
 )  # fmt: skip
+EMBEDDING_MODEL = "sandbox-embedding"
+MODELS = (*CHAT_MODELS, EMBEDDING_MODEL)
 KEY_PREFIX = "Bearer sandbox-"
 SLOW_S = 30.0
 TICK_S = 0.25
 BODY_LIMIT = 4 * 1024 * 1024
 _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 _END = re.compile(rb"(?<=\n\n)")
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -49,61 +52,44 @@ def respond(method: str, path: str, authorization: str, body: bytes) -> Answer:
     if (method, path) == ("GET", "/v1/models"):
         items = [{"id": name, "object": "model", "created": 0, "owned_by": "sandbox (simulated)"} for name in MODELS]
         return _json(200, {"object": "list", "data": items})
-    if (method, path) != ("POST", "/v1/chat/completions"):
+    ask = _ASKED.get(path) if method == "POST" else None
+    if ask is None:
         return _error(404, f"Unknown request (simulated): {method} {path[:100]}", None)
     try:
         request = json.loads(body)
-        return _chat(str(request["model"]), request)
+        return ask(str(request["model"]), request)
     except (ValueError, LookupError, TypeError, AttributeError):
         return _error(400, "The simulated provider cannot read this request.", None)
 
 
 def _chat(model: str, request: dict[str, Any]) -> Answer:
-    if model not in MODELS:
-        return _error(404, f"The model does not exist (simulated): {model[:100]}", "model_not_found")
+    if model not in CHAT_MODELS:
+        return _no_model(model)
     if model == "sandbox-429":
         return _error(429, "Rate limit reached (simulated).", "rate_limit_exceeded", ("Retry-After", "1"))
     if model == "sandbox-500":
         return _error(500, "The server had an error (simulated).", None)
-    answer = _completion(model, request)
+    streams = bool(request.get("stream"))
+    events = (("Content-Type", "text/event-stream"),)
+    answer = Answer(200, stream(model, request), events) if streams else _json(200, completion(model, request))
     half = len(answer.body) // 2
     if model == "sandbox-badjson":
         return replace(answer, body=answer.body[:half])
     if model == "sandbox-cut":
         return replace(answer, send=half)
-    ticks = model == "sandbox-stream" and bool(request.get("stream"))
-    return replace(answer, wait_s=SLOW_S if model == "sandbox-slow" else 0.0, tick_s=TICK_S if ticks else 0.0)
+    ticks = TICK_S if model == "sandbox-stream" and streams else 0.0
+    return replace(answer, wait_s=SLOW_S if model == "sandbox-slow" else 0.0, tick_s=ticks)
 
 
-def _completion(model: str, request: dict[str, Any]) -> Answer:
-    said = [_text(message.get("content")) for message in request["messages"]]
-    words = f"[simulated] You said: {said[-1]}".split()
-    limit = request.get("max_completion_tokens") or request.get("max_tokens") or len(words)
-    spoken, asked = words[: int(limit)], sum(len(text.split()) for text in said)
-    reason = "stop" if len(spoken) == len(words) else "length"
-    usage = {"prompt_tokens": asked, "completion_tokens": len(spoken), "total_tokens": asked + len(spoken)}
-    head = {"id": f"chatcmpl-sandbox-{next(_numbers)}", "created": 0, "model": model}
-    if request.get("stream"):
-        return Answer(200, _stream(head, spoken, reason, usage), (("Content-Type", "text/event-stream"),))
-    message = {"role": "assistant", "content": " ".join(spoken), "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-    return _json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+def _embed(model: str, request: dict[str, Any]) -> Answer:
+    return _json(200, embeddings(model, request)) if model == EMBEDDING_MODEL else _no_model(model)
 
 
-def _stream(head: dict[str, Any], words: list[str], reason: str, usage: dict[str, int]) -> bytes:
-    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
-    choices: list[list[dict[str, Any]]] = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
-    choices.append([{"index": 0, "delta": {}, "finish_reason": reason}])
-    chunks = [{**head, "object": "chat.completion.chunk", "choices": choice} for choice in choices]
-    chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+_ASKED = {"/v1/chat/completions": _chat, "/v1/embeddings": _embed}
 
 
-def _text(content: object) -> str:
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return "" if content is None else str(content)
+def _no_model(model: str) -> Answer:
+    return _error(404, f"The model does not exist (simulated): {model[:100]}", "model_not_found")
 
 
 def _json(status: int, body: object) -> Answer:

@@ -19,6 +19,7 @@ from services.api.http import (
     budgets,
     contents,
     custody,
+    document,
     errors,
     export,
     health,
@@ -76,7 +77,7 @@ def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asy
     ):
         app.include_router(module.routes)
     errors.install(app)
-    invoke.document(app)
+    document.install(app)
     return app
 
 

@@ -1,11 +1,12 @@
 """The body of a call: the specification's words around OpenAI's shapes. What is unknown is refused by name."""
 
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
 
+from services.api.domain.synonyms import canonical
 from services.api.schemas import AliasName, Body, WorkspaceId
+from services.api.schemas_json import JsonSchema
 from shared.messages.chat import (
     ChatMessageV1,
     ChatOptionsV1,
@@ -21,28 +22,16 @@ from shared.messages.chat import (
 )
 from shared.messages.vocabulary import Capability
 
-# Schemas and provider options: enough for any real one, and far from what a JSON writer can no longer follow.
-MAX_DEPTH = 64
 MAX_INPUTS = 2048
 
 
-def _shallow(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise ValueError(f"this is nested more than {MAX_DEPTH} levels deep")
-        level = list(chain.from_iterable(map(_inside, level)))
-    return value
+def _by_provider(rows: dict[str, Any]) -> dict[str, Any]:
+    found = {canonical(name): row for name, row in rows.items()}
+    if len(found) < len(rows):
+        raise ValueError("two names here stand for the same provider")
+    return found
 
 
-def _inside(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-JsonSchema = Annotated[dict[str, Any], AfterValidator(_shallow)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -207,7 +196,7 @@ class OptionsIn(ChatOptionsV1):
     tools: tuple[ToolIn, ...] | None = Field(default=None, min_length=1, max_length=128)  # type: ignore[assignment]
     tool_choice: ToolChoice | NamedTool | None = None  # type: ignore[assignment]
     response_format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None  # type: ignore[assignment]
-    provider_options: dict[str, JsonSchema] | None = None
+    provider_options: Annotated[dict[str, JsonSchema], AfterValidator(_by_provider)] | None = None
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
@@ -220,11 +209,12 @@ class OptionsIn(ChatOptionsV1):
             else self.tool_choice,
             "response_format": self.response_format and self.response_format.format(),
         }
-        return ChatOptionsV1.model_validate({name: getattr(self, name) for name in _OF_CHAT} | translated)
+        plain = {name: value for name, value in vars(self).items() if name in _OF_CHAT and value is not None}
+        return ChatOptionsV1.model_validate(plain | translated)
 
     def given(self) -> frozenset[str]:
         """The names of what is not left to the provider."""
-        return frozenset(name for name, value in self if value is not None)
+        return frozenset(name for name, value in vars(self).items() if value is not None)
 
 
 _OF_EMBEDDING = frozenset({"dimensions", "encoding_format"})

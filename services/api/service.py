@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from services.api.domain.access import Action, Principal, masked_token, token_hash
+from services.api.domain.synonyms import canonical
 from services.api.schemas import KeyChange, KeyIn, Limits, TokenIn
 from services.api.store import Store, TokenRow
 from shared import sealing
@@ -27,8 +28,6 @@ VERIFY_TIMEOUT_S = 20.0
 REVOKE_TIMEOUT_S = 20.0
 # How long another replica may go on admitting a workspace that has been deleted here.
 REMEMBER_WORKSPACE_S = 2.0
-# Names people use for a provider, and the one the catalogue uses.
-SYNONYMS = {"gemini": "google", "zai": "zhipu", "glm": "zhipu"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Edge:
 
     async def provider(self, provider_id: str) -> ProviderV1:
         """A provider of the catalogue. Raises OmniError ``invalid_request`` when it is unknown."""
-        name = SYNONYMS.get(provider_id, provider_id)
+        name = canonical(provider_id)
         providers = await self.bus.request(ListProvidersV1(), ProvidersV1)
         found = next((provider for provider in providers.items if provider.id == name), None)
         if found is None:

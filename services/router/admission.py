@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from services.router.accounts import Accounts
@@ -13,12 +13,12 @@ from services.router.domain import pricing
 from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
 from services.router.domain.plan import Candidate
 from services.router.domain.wish import options_for
-from services.router.exchange import GONE
 from services.router.job import Attempted, Job, Ticket, view_of
 from services.router.keys import Leases, Wanted
 from services.router.prices import price_of
 from services.router.providers.base import (
     Adapter,
+    Ceiling,
     ChatRequest,
     Dialect,
     EmbedAnswer,
@@ -29,6 +29,7 @@ from services.router.providers.base import (
 )
 from services.router.reserving import SHORTEST_S, Reservations
 from services.router.resuming import resumed
+from services.router.sending import GONE
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Code, OmniError, unavailable
@@ -107,6 +108,7 @@ class Admission:
         now = self._clock.now()
         price = price_of(candidate.target.provider, model, now)
         input_bound = pricing.upper_bound_tokens(question.messages, question.options, model)
+        question = replace(question, ceiling=_ceiling(price, input_bound))
         output_bound = question.options.max_tokens or DEFAULT_MAX_TOKENS
         return Ticket(
             job=job,
@@ -164,7 +166,7 @@ class Admission:
         except KeyEndedError:
             return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
         except AskerGoneError:
-            return self._give_up(ticket, Outcome.CANCELLED, GONE)
+            return self._give_up(ticket, Outcome.CANCELLED, GONE.detail)
         except asyncio.CancelledError:
             # Whether it was granted nobody knows any more; that nothing was sent is certain.
             self._accounts.not_sent(ticket, Outcome.UNAVAILABLE)
@@ -233,6 +235,12 @@ def _all_of(
     if isinstance(read, Failure) or len(read.vectors) == count:
         return read
     return Failure(Outcome.BAD_RESPONSE, answer.status, "missing_vectors", tokens=read.tokens)
+
+
+def _ceiling(price: pricing.Price | None, input_bound: int) -> Ceiling | None:
+    if price is None or price.input is None or price.output is None:
+        return None
+    return Ceiling(price.input.highest(input_bound), price.output.highest(input_bound))
 
 
 def _question(job: Job, candidate: Candidate, model: ModelV1, dialect: Dialect) -> ChatRequest:

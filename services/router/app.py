@@ -75,7 +75,7 @@ class Router:
         explain = Explain(self._bus, self._catalogue, planner, admission)
         subscribe_calls(self._bus, Invoke(planner, attempts, Retries(clock), clock), explain, verdicts)
         subscribe_catalogue(self._bus, Aliases(self._bus, store, self._catalogue, clock), self._providers)
-        subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases, cuts))
+        subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases, cuts, breakers))
         self._bus.answer(PingRouterV1, self._ready)
         self._tidying: asyncio.Task[None] | None = None
 

@@ -1,5 +1,7 @@
 """One attempt at one target: admit, send, hear, record. Whatever happens is accounted for."""
 
+from dataclasses import replace
+
 from services.router.accounts import Accounts
 from services.router.admission import Admission, Admitted
 from services.router.breakers import Breakers, Trial
@@ -44,15 +46,31 @@ class Attempts:
         try:
             ticket = await self._admission.ticket(job, candidate, index, inputs)
         except Unfit as unfit:
+            if job.resume is not None and job.prefill:
+                job.prefill = False  # the begun answer may be all it cannot take: it may still be asked in words
+                return await self.make(job, candidate, index, inputs)
             return Attempted(view_of(candidate, Outcome.UNSUPPORTED_OPTION, detail=unfit.reason))
-        admitted = await self._admission.admit(ticket)
+        if ticket.prefilled and job.telling is not None:
+            job.telling.prefilled()
+        # Before anything is waited for: of calls that come together, one tries what has rested.
+        trial = self._breakers.begin(job.request.workspace_id, candidate)
+        admitted = await self._admit(ticket, trial)
         failpoints.passing("router.admitted")
-        return admitted if isinstance(admitted, Attempted) else await self._send(ticket, admitted)
+        return admitted if isinstance(admitted, Attempted) else await self._send(ticket, admitted, trial)
 
-    async def _send(self, ticket: Ticket, admitted: Admitted) -> Attempted:
+    async def _admit(self, ticket: Ticket, trial: Trial) -> Admitted | Attempted:
+        admitted = None
+        try:
+            admitted = await self._admission.admit(ticket)
+        finally:
+            if not isinstance(admitted, Admitted):
+                self._breakers.ended(trial, Outcome.CANCELLED)
+        return admitted
+
+    async def _send(self, ticket: Ticket, admitted: Admitted, trial: Trial) -> Attempted:
         result: Answer | Failure = Failure(Outcome.CANCELLED)
         sent = True
-        trial = self._breakers.begin(ticket.job.request.workspace_id, ticket.candidate)
+        trial = replace(trial, began=self._clock.monotonic())
         try:
             result, sent = await self._exchanges.make(ticket, admitted.key, lambda: self._breakers.answering(trial))
         except BaseException:

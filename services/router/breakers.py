@@ -123,6 +123,12 @@ class Breakers:
         state = self._states.get(scope, CLOSED)
         self._keep(scope, breaker.told(state, rest, change.level, now))
 
+    def key_changed(self, workspace_id: int, key_id: str) -> None:
+        """The owner has done something about the key: what was said against it may no longer hold."""
+        for scope in [one for one in self._states if isinstance(one, KeyScope)]:
+            if (scope.workspace_id, scope.key_id) == (workspace_id, key_id):
+                del self._states[scope]
+
     def open_now(self) -> tuple[BreakerChangedV1, ...]:
         """All that rests now, to be told to those who may have missed it."""
         now = self._clock.monotonic()

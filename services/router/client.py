@@ -17,11 +17,12 @@ from services.router.domain.destinations import check_elsewhere, joined
 from services.router.following import Answer, Raw, followed
 from services.router.providers.base import Failure, HttpAnswer, HttpRequest, Pending
 from services.router.reading import Stream, whole
-from services.router.sending import Delivery, Limits, Listener, Progress, Streamed
+from services.router.sending import GONE, Delivery, Limits, Listener, Progress, Streamed
 from shared.clock import Clock, SystemClock
 from shared.destinations import check_base_url, parse_base_url
 from shared.errors import OmniError
 from shared.messages.vocabulary import Outcome
+from shared.streams import AskerGoneError
 
 _SECRET = frozenset({"authorization", "x-api-key", "x-goog-api-key", "xi-api-key"})
 _SENDABLE = _SECRET | {"accept", "anthropic-version", "cancel-after", "content-type", "prefer", "x-runway-version"}
@@ -78,7 +79,8 @@ class ProviderClient:
             request: what to send; only headers this module knows are passed on.
             auth_headers: the headers that carry the key.
             limits: when to give up.
-            using: the use of a key (``Cuts.using``); the connection is closed at the moment the key ends.
+            using: the use of a key (``Cuts.using``), and the asker's interest (``Sink.listening``); the connection is
+                closed at the moment one of them ends.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled. Whether anything was sent is then unknown.
@@ -140,6 +142,8 @@ class ProviderClient:
                 result = await work(progress)
         except KeyEndedError:
             result = progress.key_ended()
+        except AskerGoneError:
+            result = GONE
         except TimeoutError:
             if not progress.total.expired():
                 raise
@@ -183,7 +187,7 @@ class ProviderClient:
         async def ask(request: HttpRequest, *, streams: bool, elsewhere: str | None) -> Raw:
             if progress.sent:
                 progress.follow_up(streams=streams)
-            this = replace(call, request=request, streams=streams, elsewhere=elsewhere)
+            this = _Call(call.base_url, request, call.auth_headers, streams, elsewhere)
             if listener is None or not streams:
                 return await self._whole(this, progress)
             return await self._listened(this, listener, progress)

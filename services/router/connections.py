@@ -9,13 +9,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
+from types import SimpleNamespace
 
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
-from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from services.router.providers.base import Failure
 from services.router.reading import Head, leftover
@@ -29,9 +28,9 @@ _CONNECTIONS = 1024
 _IDLE_S = 4.0
 _DNS_TTL_S = 10
 
-_NO_CAUSE = BaseException()
+_PIECE = 16 * 1024
 
-_progress: ContextVar[Progress] = ContextVar("progress")
+_NO_CAUSE = BaseException()
 
 
 class _TooLateError(OSError):
@@ -72,16 +71,21 @@ class _Connector(aiohttp.TCPConnector):
 class Opened:
     """An answer that has begun. ``chunks``: its body as it comes; close it whatever happens."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.head = Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
-        self.chunks: AsyncIterator[bytes] = response.aiter_raw()
+        headers: dict[str, str] = {}
+        for written, value in response.headers.items():
+            name = written.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.head = Head(response.status, headers)
+        self.chunks: AsyncIterator[bytes] = response.content.iter_chunked(_PIECE)
 
     async def close(self) -> None:
         """Close the connection at once, unless the body has been read to its end."""
         # A connection that cannot even be closed properly is gone all the same.
-        with suppress(httpx2.HTTPError, aiohttp.ClientError, OSError):
-            await self._response.aclose()
+        with suppress(aiohttp.ClientError, OSError):
+            self._response.release()
+            await self._response.wait_for_close()
 
     async def leave(self) -> None:
         """Close politely: a body that is as good as over is read to its end, so that the connection stays of use."""
@@ -100,15 +104,15 @@ class Connections:
 
     def __init__(self, allowed_private_hosts: AbstractSet[str]) -> None:
         self._allowed = allowed_private_hosts
-        self._transport: AiohttpTransport | None = None
+        self._session: aiohttp.ClientSession | None = None
         # Reading the certificates takes long enough to be felt by the first call.
         self._tls = httpx2.create_ssl_context(trust_env=False)
 
     async def aclose(self) -> None:
         """Close every connection. Used again, it opens anew."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, progress: Progress
@@ -124,25 +128,23 @@ class Connections:
         """
         if not progress.may_start:
             return TOO_LATE
-        token = _progress.set(progress)
         try:
-            outgoing = httpx2.Request(method, url, headers=headers, content=body or None)
             async with progress.connecting:
-                return Opened(await self._open().handle_async_request(outgoing))
-        except httpx2.InvalidURL:
+                response = await self._open().request(
+                    method, url, headers=headers, data=body or None, allow_redirects=False, trace_request_ctx=progress
+                )
+                return Opened(response)
+        except aiohttp.InvalidURL:
             return Failure(Outcome.CONNECTION_ERROR, detail="destination_not_allowed")
         except TimeoutError:
             return progress.timed_out()
         except Exception as error:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass
             return _lost(error, sent=progress.asked)
-        finally:
-            _progress.reset(token)
 
-    def _open(self) -> AiohttpTransport:
-        if self._transport is None:
-            session = _session(self._allowed, self._tls)
-            self._transport = AiohttpTransport(verify=self._tls, trust_env=False, client=session)
-        return self._transport
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = _session(self._allowed, self._tls)
+        return self._session
 
 
 def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSession:
@@ -159,9 +161,9 @@ def _session(allowed: AbstractSet[str], tls: ssl.SSLContext) -> aiohttp.ClientSe
     )
 
 
-async def _on_headers_sent(*_: object) -> None:
+async def _on_headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     # Called just before the first byte is written: the only reliable sign, for the exceptions do not tell.
-    progress = _progress.get()
+    progress: Progress = context.trace_request_ctx
     if not progress.may_start:
         raise _TooLateError
     progress.start()

@@ -1,9 +1,12 @@
 """The exchange with a provider that an attempt is: its request out, its answer in, whole or as it comes."""
 
-from collections.abc import Callable
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 
 from opentelemetry.trace import SpanKind
 
+from services.router.careful import Careful
 from services.router.client import ProviderClient
 from services.router.cuts import Cuts
 from services.router.job import Answer, Ticket
@@ -14,11 +17,10 @@ from shared import telemetry
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.messages.vocabulary import START_WITHIN_S, Outcome
-from shared.streams import AskerGoneError
 
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 # Ahead of the promise by more than lies between the last look at the clock and the first byte.
 START_S = START_WITHIN_S - 0.25
-GONE = "asker_gone"
 
 
 class Exchanges:
@@ -50,25 +52,22 @@ class Exchanges:
         return read, sent
 
     async def _exchange(self, ticket: Ticket, key: bytes, begun: Callable[[], None]) -> tuple[Answer | Failure, bool]:
-        telling = ticket.job.telling
-        if telling is None or ticket.dialect is None:
-            return await self._deliver(ticket, key, None)
-        hearing = Hearing(ticket.dialect, telling, self._clock, begun)
-        try:
-            async with telling.sink.listening():
-                return await self._deliver(ticket, key, hearing)
-        except AskerGoneError:
-            return Failure(Outcome.CANCELLED, detail=GONE), True
+        telling, careful = ticket.job.telling, Careful(ticket.decode, ticket.dialect, key.decode())
+        dialect = careful.dialect if telling is not None else None
+        hearing = None if telling is None or dialect is None else Hearing(dialect, telling, self._clock, begun)
+        return await self._deliver(ticket, key, careful, hearing)
 
-    async def _deliver(self, ticket: Ticket, key: bytes, hearing: Hearing | None) -> tuple[Answer | Failure, bool]:
+    async def _deliver(
+        self, ticket: Ticket, key: bytes, careful: Careful[Answer], hearing: Hearing | None
+    ) -> tuple[Answer | Failure, bool]:
         delivery = await self._client.exchange(
             ticket.entry.row.base_url,
             ticket.http,
             ticket.adapter.auth(key.decode()),
             self._limits(ticket),
-            ticket.decode,
+            careful.decode,
             listener=hearing,
-            using=self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            using=self._using(ticket),
         )
         result = delivery.result
         if not isinstance(result, Streamed):
@@ -77,6 +76,16 @@ class Exchanges:
             return Failure(Outcome.BAD_RESPONSE, result.status, "unexpected_stream"), delivery.sent
         ticket.heard, ticket.first_s = True, hearing.first_s
         return hearing.end(result), delivery.sent
+
+    @asynccontextmanager
+    async def _using(self, ticket: Ticket) -> AsyncIterator[None]:
+        """As long as the key lasts and the asker listens."""
+        sink = ticket.job.sink
+        async with (
+            self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            sink.listening() if sink is not None else nullcontext(),
+        ):
+            yield
 
     def _limits(self, ticket: Ticket) -> Limits:
         limits = ticket.job.alias.time_limits
@@ -97,6 +106,12 @@ def _facts(read: Answer | Failure) -> dict[str, str | int]:
         telemetry.OUTPUT_TOKENS: read.tokens.output_tokens,
         telemetry.ERROR_TYPE: None if outcome is Outcome.SUCCESS else outcome.value,
         telemetry.HTTP_STATUS: read.status if isinstance(read, Failure) else 200,
-        telemetry.RESPONSE_MODEL: read.response_model if isinstance(read, ChatAnswer) else None,
+        telemetry.RESPONSE_MODEL: _model_of(read),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _model_of(read: Answer | Failure) -> str | None:
+    """The model a provider says it was, unless that could be anything else: it is the provider's text."""
+    told = read.response_model if isinstance(read, ChatAnswer) else None
+    return told if told is not None and _MODEL.fullmatch(told) else None

@@ -39,7 +39,7 @@ class Invoke:
         telling = None
         if sink is not None and request.embedding is None:
             telling = Telling(sink, alias.on_stream_cut, plain=request.options.is_plain)
-        job = Job(request, alias, deadline=began + alias.time_limits.total_s, telling=telling)
+        job = Job(request, alias, deadline=began + alias.time_limits.total_s, telling=telling, sink=sink)
         walk = self._walk(job, planned.entries)
         attempted = await walk.along(planned.steps)
         try:

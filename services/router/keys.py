@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from services.router.breakers import Breakers
 from services.router.cuts import Cuts
 from shared import sealing
 from shared.bus import Bus
@@ -150,14 +151,15 @@ class Leases:
 class KeyNews:
     """Acts on what becomes known of keys."""
 
-    def __init__(self, directory: KeyDirectory, leases: Leases, cuts: Cuts) -> None:
-        self._directory, self._leases, self._cuts = directory, leases, cuts
+    def __init__(self, directory: KeyDirectory, leases: Leases, cuts: Cuts, breakers: Breakers) -> None:
+        self._directory, self._leases, self._cuts, self._breakers = directory, leases, cuts, breakers
         self._looking: asyncio.Task[None] | None = None
 
     async def changed(self, event: KeyChangedV1) -> None:
         """Forget everything about the key, before the next request is taken; of a revoked one cut what is running."""
         self._directory.forget(event.workspace_id)
         self._leases.forget(event.key_id)
+        self._breakers.key_changed(event.workspace_id, event.key_id)
         if event.revoked:
             self._cuts.end(event.workspace_id, event.key_id)
 

@@ -50,7 +50,7 @@ class Planner:
         """The plan that a call would get if it came now."""
         keys = await self._directory.of(request.workspace_id)
         entries = await self._catalogue.entries()
-        offers = {provider: entry.offer for provider, entry in entries.items()}
+        offers = {one.provider: entries[one.provider].offer for one in alias.chain if one.provider in entries}
         wish = wish_of(request.messages, request.options, request.embedding)
 
         def rests(target: TargetV1, key_id: str) -> Rest | None:

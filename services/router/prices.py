@@ -1,5 +1,6 @@
 """What a model costs: the catalogue's own price, else genai-prices' (compiled into its package), else our table's."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -31,6 +32,9 @@ _NEVER_MET = frozenset(
     }
 )  # fmt: skip
 
+# These search the web in every call, unasked, which is paid for by the search; the tables tell their tokens alone.
+_SEARCHES = re.compile(r"-search-(preview|api)|deep-research|^(~?perplexity/)")
+
 
 def price_of(provider_id: str, model: ModelV1, moment: datetime) -> Price | None:
     """The price of ``model`` at ``moment``: the catalogue's own, else the tables'; None when none has one."""
@@ -45,7 +49,7 @@ def table_price(provider_id: str, model_id: str, moment: datetime) -> Price | No
 def price_among(snapshot: DataSnapshot, provider_id: str, model_id: str, moment: datetime) -> Price | None:
     """The same in any snapshot of genai-prices' data."""
     theirs = THEIR_IDS.get(provider_id)
-    if theirs is None:
+    if theirs is None or _SEARCHES.search(model_id):
         return None
     try:
         _, model = snapshot.find_provider_model(model_id, None, theirs, None)

@@ -88,16 +88,15 @@ async def _error_body(chunks: Chunks) -> bytes:
 
 async def _body(chunks: Chunks, limit: int, silence_s: float) -> tuple[bytes, str | None]:
     """The bytes as they came, and what was wrong with them."""
-    raw = bytearray()
+    raw, now = bytearray(), asyncio.get_running_loop().time
     try:
-        while True:
-            async with asyncio.timeout(silence_s):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return bytes(raw), None
-            raw += chunk
-            if len(raw) > limit:
-                return bytes(raw[:limit]), TOO_LARGE
+        async with asyncio.timeout(silence_s) as silence:
+            async for chunk in chunks:
+                raw += chunk
+                if len(raw) > limit:
+                    return bytes(raw[:limit]), TOO_LARGE
+                silence.reschedule(now() + silence_s)
+        return bytes(raw), None
     except TimeoutError:
         return bytes(raw), _SILENT
     except Exception:  # noqa: BLE001 - the libraries raise many kinds, none of which may pass

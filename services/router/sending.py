@@ -13,6 +13,7 @@ from shared.messages.vocabulary import Outcome
 
 Result_co = TypeVar("Result_co", covariant=True)
 TOO_LATE = Failure(Outcome.TIMEOUT, detail="not_started_in_time")
+GONE = Failure(Outcome.CANCELLED, detail="asker_gone")
 
 
 @dataclass(frozen=True)

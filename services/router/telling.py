@@ -44,6 +44,10 @@ class Telling:
         self._overlap = Overlap(self.text)
         self._mark = ContinuedV1(provider=target.provider, model=target.model, reason=reason.value)
 
+    def prefilled(self) -> None:
+        """The target was given what has been told as the beginning of its own answer."""
+        self._overlap = Overlap(self.text, exact=True)
+
     async def tell(self, delta: DeltaV1) -> None:
         """Pass on a piece, once the caller has room for it. Raises AskerGoneError."""
         if self._holds:

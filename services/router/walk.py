@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.router.attempt import Attempts
 from services.router.domain import conclusion
+from services.router.domain.outcome import TOKENS_PER_MINUTE
 from services.router.domain.plan import Candidate, Skipped, Step, larger, overtaken
 from services.router.domain.retry import Decision, Ended, NextKey, NextTarget, RetrySame, Stop, decide
 from services.router.job import Attempted, Job, view_of
@@ -77,7 +78,9 @@ class Walk:
         passed = overtaken(steps, step)
         if passed is None or passed.resting is None or any(view.detail == RESTING for view in self.done):
             return
-        self.done.insert(0, view_of(passed, passed.resting.reason, detail=RESTING))
+        places = {step.target: step.place for step in steps}
+        before = sum(places[_target(view)] < passed.place for view in self.done)
+        self.done.insert(before, view_of(passed, passed.resting.reason, detail=RESTING))
 
     async def _at(self, candidate: Candidate, rest: Sequence[Candidate]) -> tuple[Attempted, Decision]:
         """Try one target, again where that makes sense."""
@@ -109,6 +112,8 @@ class Walk:
         try:
             attempted = await self._make(candidate)
         except OmniError as error:
+            if self.parts and telling is not None:
+                raise conclusion.cut_short(job.alias, job.request.call_id, self.done, self.parts[-1].view) from None
             raise conclusion.interrupted(error, job.alias, job.request.call_id, self.done) from None
         self.done.append(attempted.view)
         if telling is not None and telling.count > before and isinstance(attempted.result, Failure):
@@ -144,8 +149,9 @@ class Walk:
         job.prefill = True
         if not continues or view.outcome in _ENDS or len(self.parts) > MOST_CONTINUATIONS:
             return Stop()
-        if not job.is_last or view.outcome is Outcome.TIMEOUT:
-            return NextTarget()  # who fell silent is not asked again
+        cuts = self.targets_of_parts().count(_target(view))
+        if not job.is_last or view.outcome is Outcome.TIMEOUT or cuts > 1:
+            return NextTarget()  # who fell silent, or breaks every time, is not asked again
         return self._retries.allowed(job.request.workspace_id, view.provider, RetrySame(0.0))
 
     async def _wait(self, seconds: float) -> None:
@@ -170,7 +176,7 @@ class Walk:
 
 def _left(view: AttemptV1, follows: Decision, candidate: Candidate, ahead: Sequence[Step]) -> Sequence[Step]:
     """What of ``ahead`` is worth trying after ``candidate`` has ended as ``view`` says."""
-    if view.outcome is Outcome.CONTEXT_LENGTH_EXCEEDED:
+    if view.outcome is Outcome.CONTEXT_LENGTH_EXCEEDED and view.detail != TOKENS_PER_MINUTE:
         ahead = larger(ahead, candidate.window)
     if isinstance(follows, NextKey):
         return ahead

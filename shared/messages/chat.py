@@ -78,7 +78,8 @@ class ChatMessageV1(Part):
     @property
     def images(self) -> tuple[ImagePartV1, ...]:
         """The pictures."""
-        return tuple(part for part in self.parts if isinstance(part, ImagePartV1))
+        parts = () if isinstance(self.content, str) else self.content
+        return tuple(part for part in parts if isinstance(part, ImagePartV1))
 
 
 class ToolV1(Part):
@@ -136,7 +137,10 @@ class ChatOptionsV1(Part):
     @property
     def is_plain(self) -> bool:
         """Whether the answer is plain text, which another target can go on with where one was cut."""
-        return self.tools is None and (self.response_format is None or self.response_format.type == "text")
+        # ``output_config`` is Anthropic's own, and may ask for JSON of a schema. Others have nothing like it.
+        shaped = any("output_config" in row for row in (self.provider_options or {}).values())
+        is_text = self.response_format is None or self.response_format.type == "text"
+        return self.tools is None and is_text and not shaped
 
 
 class EmbeddingV1(Part):

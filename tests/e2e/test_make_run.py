@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import httpx2
+
 from deploy.local.edge import Edge
 from shared.testing.stack import PARTS, ROOT, Stack
 
@@ -26,6 +28,23 @@ def test_printed_curl_command_makes_a_call_that_fails_over(stack: Stack) -> None
     assert answer["model"] == "sandbox-echo"
     assert answer["fallback"]["used"] is True
     assert [attempt["model"] for attempt in answer["attempts"]][-1] == "sandbox-echo"
+
+
+def test_the_sandbox_shows_a_cut_stream_that_is_continued(stack: Stack) -> None:
+    body = {"workspace_id": 1000, "alias_name": "sandbox-cut", "prompt": "Good morning to all of you", "stream": True}
+    headers = {"Authorization": f"Bearer {stack.admin_token}", "Content-Type": "application/json"}
+    said = httpx2.post(f"{stack.base_url}/ai-invoke", json=body, headers=headers, timeout=60).text
+    events = [tuple(part.split("\n")) for part in said.strip().split("\n\n") if part.startswith("event: ")]
+    assert [name for name, _ in events if name != "event: delta"] == ["event: continued", "event: done"]
+    done = json.loads(events[-1][1].removeprefix("data: "))
+    assert done["output"]["text"] == "[simulated] You said: Good morning to all of you"
+    assert done["continued"] == [{"provider": "sandbox", "model": "sandbox-cut"}]
+
+
+def test_the_sandbox_embeds(stack: Stack) -> None:
+    body = {"workspace_id": 1000, "alias_name": "sandbox-embedding", "input": ["one", "two"]}
+    vectors = Edge(stack.port, stack.admin_token).call("POST", "/ai-invoke", body)["output"]["embeddings"]
+    assert [len(vector) for vector in vectors] == [8, 8]
 
 
 def test_every_part_has_its_process_and_log(stack: Stack) -> None:

@@ -159,12 +159,12 @@ BYTE_FAULTS = (
     Fault(
         "cut in the middle", _by(Answer(body=_BODY, headers=JSON, cut_after=30),
                                  stream_answer(*BEGUN, *words("never"), cut_after=sum(map(len, BEGUN)) + 20)),
-        End(_BAD, _CUT, Code.PROVIDER_ERROR), End(_BAD, _CUT, Code.PROVIDER_ERROR, 4, began=True),
+        End(_BAD, _CUT, Code.PROVIDER_ERROR), End(_BAD, _CUT, Code.PROVIDER_ERROR, 2, began=True),
     ),
     Fault(
         "reset in the middle", _by(Answer(body=_BODY, headers=JSON, cut_after=30, reset=True),
                                    stream_answer(*BEGUN, reset=True)),
-        End(_BAD, _CUT, Code.PROVIDER_ERROR), End(_BAD, _CUT, Code.PROVIDER_ERROR, 4, began=True),
+        End(_BAD, _CUT, Code.PROVIDER_ERROR), End(_BAD, _CUT, Code.PROVIDER_ERROR, 2, began=True),
     ),
     _same("no JSON", _always(Answer(body=b"<html>hello</html>", headers={"content-type": "text/html"})),
           End(_BAD, "not_json", Code.PROVIDER_ERROR)),
@@ -186,15 +186,15 @@ def _streamed(name: str, streamed: Answer, end: End) -> Fault:
 
 
 STREAM_FAULTS = (
-    _streamed("no end", stream_answer(*BEGUN), End(_BAD, "unfinished", Code.PROVIDER_ERROR, 4, began=True)),
+    _streamed("no end", stream_answer(*BEGUN), End(_BAD, "unfinished", Code.PROVIDER_ERROR, 2, began=True)),
     _streamed("an end without [DONE]", stream_answer(*BEGUN, END, USAGE), End(Outcome.SUCCESS, None, None, began=True)),
     _streamed("nothing but [DONE]", stream_answer(DONE), End(Outcome.SUCCESS, None, None)),
     _streamed("a malformed chunk", stream_answer(*BEGUN, b"data: {nope\n\n"),
-              End(_BAD, "malformed_chunk", Code.PROVIDER_ERROR, 4, began=True)),
+              End(_BAD, "malformed_chunk", Code.PROVIDER_ERROR, 2, began=True)),
     _streamed("an error in a 200", stream_answer(event({"error": {"message": "no", "code": "server_error"}})),
               End(Outcome.PROVIDER_ERROR, "server_error", Code.PROVIDER_ERROR)),
     _streamed("an error in the middle", stream_answer(*BEGUN, event({"error": {"code": "server_error"}})),
-              End(Outcome.PROVIDER_ERROR, "server_error", Code.PROVIDER_ERROR, 4, began=True)),
+              End(Outcome.PROVIDER_ERROR, "server_error", Code.PROVIDER_ERROR, 2, began=True)),
     _streamed("an empty stream", stream_answer(), End(_BAD, "unfinished", Code.PROVIDER_ERROR)),
     _streamed("half a character", stream_answer(b'data: {"choices":[{"delta":{"content":"\xc3'),
               End(_BAD, "unfinished", Code.PROVIDER_ERROR)),

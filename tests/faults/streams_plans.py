@@ -1,7 +1,7 @@
 """What happens to each of the streams that are cut at random: drawn from a seed, the same in every process.
 
-The provider (``streams_provider.py``) and the client (``streams_client.py``) draw the same plan from a call's number, so
-that neither has to be told.
+The provider (``streams_provider.py``) and the client (``streams_client.py``) draw the same plan from a call's number,
+so that neither has to be told.
 """
 
 import random
@@ -38,6 +38,7 @@ class Plan:
         leave_at: after so many bytes of the answer the client leaves, ``leave_after_s``: after so long; whichever is
             sooner. Both None: it stays.
         politely: it leaves with FIN, else with RST.
+        longest_pause_s: of the provider between two writes.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Plan:
     leave_at: int | None
     leave_after_s: float | None
     politely: bool
+    longest_pause_s: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def plan_of(seed: int, number: int) -> Plan:
     side: Side = rng.choices(("provider", "client", "neither"), (46, 46, 8))[0]
     text = "".join(_word(rng) + rng.choice(_BLANKS) for _ in range(rng.randrange(6, 90))) + "end."
     leaves, by_time = side == "client", rng.random() < 0.2
+    # Slow enough that a client is missed: its answer would go on for seconds after it has left.
+    pause_s = rng.choice((0.04, 0.25)) if leaves else 0.04
     longest = _FIXED_BYTES // 2 + len(text.encode()) + _DELTA_BYTES * (len(text) // 12)
     return Plan(
         number=number,
@@ -75,8 +79,9 @@ def plan_of(seed: int, number: int) -> Plan:
         workspace=rng.randrange(WORKSPACES),
         text=text,
         leave_at=rng.randrange(1, longest) if leaves and not by_time else None,
-        leave_after_s=rng.uniform(0, 0.4) if leaves and by_time else None,
+        leave_after_s=rng.uniform(0, 8 * pause_s) if leaves and by_time else None,
         politely=rng.random() < 0.5,
+        longest_pause_s=pause_s,
     )
 
 

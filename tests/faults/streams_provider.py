@@ -21,8 +21,7 @@ import uvloop
 from tests.faults.streams_plans import conduct_of, pieces_of, plan_of, slices_of
 from tests.faults.streams_wire import Asked, asked, begun, piece, whole
 
-LONGEST_PAUSE_S = 0.04
-TICK_S = 0.02
+TICK_S = 0.05
 _ANSWER = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n"
 
 
@@ -34,8 +33,8 @@ class Note:
         id: what ``x-request-id`` says in the answer.
         received: when it was there; ``done``: when all was written that would ever be; ``closed``: when its connection
             ended although more was to come.
-        cut: what the provider did after ``written`` bytes of ``of``; None: nothing.
-        told: the text and why it ended were written completely.
+        cut: what the provider does in the middle; None: nothing.
+        written: bytes of the answer so far; with ``enough`` of them the text and why it ended are told.
         continued: characters it was asked to go on after; ``strays``: they were not the answer's beginning.
     """
 
@@ -46,8 +45,7 @@ class Note:
     closed: float | None = None
     cut: str | None = None
     written: int = 0
-    of: int = 0
-    told: bool = False
+    enough: int = 0
     continued: int = 0
     strays: bool = False
 
@@ -66,7 +64,7 @@ class Provider(asyncio.Protocol):
         self._note: Note | None = None
         self._transport: asyncio.WriteTransport | None = None
         self._left: list[bytes] = []
-        self._pauses = random.Random()  # noqa: S311 - no secret
+        self._longest_pause_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -101,7 +99,7 @@ class Provider(asyncio.Protocol):
             self._stream(self._note, request)
 
     def _stream(self, note: Note, request: Asked) -> None:
-        number, attempt = int(request.subject.rpartition(" ")[2]), _attempts[request.subject]
+        number, attempt = int(request.subject.rpartition("-")[2]), _attempts[request.subject]
         _attempts[request.subject] += 1
         plan = plan_of(self._seed, number)
         conduct = conduct_of(self._seed, plan, attempt)
@@ -109,26 +107,30 @@ class Provider(asyncio.Protocol):
         again = min(len(request.said), 12 + attempt * 17) if conduct.repeats and not request.prefilled else 0
         rest = plan.text[len(request.said) - again :]
         answer = whole(request.dialect, pieces_of(self._seed, number, rest), note.id)
-        note.cut, note.of = conduct.cut, len(answer.data)
-        note.written = int(conduct.share * note.of) if conduct.cut else note.of
-        note.told = note.written >= answer.enough
-        self._left = slices_of(self._seed, number, attempt, answer.data[: note.written])
+        note.cut, note.enough = conduct.cut, answer.enough
+        upto = int(conduct.share * len(answer.data)) if conduct.cut else len(answer.data)
+        self._longest_pause_s = plan.longest_pause_s
+        self._left = slices_of(self._seed, number, attempt, answer.data[:upto])
         self._next()
 
     def _next(self) -> None:
         if self._transport is None or self._note is None:
             return
         if self._left:
+            self._note.written += len(self._left[0])
             self._write(self._left.pop(0))
-            asyncio.get_running_loop().call_later(self._pauses.uniform(0, LONGEST_PAUSE_S), self._next)
-            return
-        note = self._note
+        if self._left:
+            asyncio.get_running_loop().call_later(random.uniform(0, self._longest_pause_s), self._next)  # noqa: S311 - no secret
+        else:
+            self._end(self._note, self._transport)
+
+    def _end(self, note: Note, transport: asyncio.WriteTransport) -> None:
         if note.cut != "stall":
             self._note, note.done = None, monotonic()
         if note.cut == "fin":
-            self._transport.close()
+            transport.close()
         elif note.cut == "rst":
-            _reset(self._transport)
+            _reset(transport)
 
     def _tick(self) -> None:
         if self._transport is not None:

@@ -55,8 +55,9 @@ def whole(dialect: str, pieces: Sequence[str], request_id: str) -> Whole:
     before, after = {"openai": _openai, "anthropic": _anthropic, "google": _google}[dialect](pieces)
     told = _HEAD.format(request_id).encode() + b"".join(map(_chunk, before))
     data = told + b"".join(map(_chunk, after)) + _LAST_CHUNK
-    # Gemini has no mark of its own: only the regular end of its answer says that it is one.
-    return Whole(data, len(data) if dialect == "google" else len(told))
+    # Gemini has no mark of its own: only the regular end of its answer says that it is one. Of the others' last chunk
+    # the line end belongs to HTTP.
+    return Whole(data, len(data) if dialect == "google" else len(told) - len(b"\r\n"))
 
 
 def begun(dialect: str, request_id: str) -> bytes:
@@ -77,10 +78,8 @@ def _openai(pieces: Iterable[str]) -> Events:
     said = [_data(_choice({"role": "assistant", "content": ""}))]
     said += [_data(_choice({"content": text})) for text in pieces]
     usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
-    return [*said, _data(_choice({}, "stop"))], [
-        _data({**_of("m"), "choices": [], "usage": usage}),
-        b"data: [DONE]\n\n",
-    ]
+    last = {**_choice({}), "choices": [], "usage": usage}
+    return [*said, _data(_choice({}, "stop"))], [_data(last), b"data: [DONE]\n\n"]
 
 
 def _anthropic(pieces: Iterable[str]) -> Events:
@@ -97,22 +96,17 @@ def _anthropic(pieces: Iterable[str]) -> Events:
     return told, [_named("message_stop")]
 
 
-def _google(pieces: Sequence[str]) -> Events:
+def _google(pieces: Iterable[str]) -> Events:
     usage = {"promptTokenCount": 10, "candidatesTokenCount": 20, "totalTokenCount": 30}
-    said = [
-        _data({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}}], "usageMetadata": usage})
-        for text in pieces
-    ]
-    end = {"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP"}
-    return [*said, _data({"candidates": [end], "usageMetadata": usage})], []
-
-
-def _of(model: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": model}
+    parts = [{"role": "model", "parts": [{"text": text}]} for text in (*pieces, "")]
+    # Some of its models name the reason in every piece.
+    said = [{"candidates": [{"content": part, "finishReason": "STOP"}], "usageMetadata": usage} for part in parts]
+    return [_data(one) for one in said], []
 
 
 def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
-    return {**_of("m"), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": choices}
 
 
 def _named(name: str, **data: Any) -> bytes:

@@ -150,17 +150,18 @@ def _with_others(case: Case, final: InvokedV1 | OmniError, told: str) -> str | N
     return None if "world." in final.text else f"answered {final.text!r}"
 
 
-async def test_every_fault_ends_as_the_table_says(world: World, places: Places) -> None:
-    cases = [Case(fault, streams, length) for fault in FAULTS for streams in (False, True) for length in (1, 2, 3)]
-    gate, wrong = asyncio.Semaphore(AT_ONCE), []
+class TestProvidersMatrix:
+    async def test_every_fault_ends_as_the_table_says(self, world: World, places: Places) -> None:
+        cases = [Case(fault, streams, length) for fault in FAULTS for streams in (False, True) for length in (1, 2, 3)]
+        gate, wrong = asyncio.Semaphore(AT_ONCE), []
 
-    async def check(case: Case) -> None:
-        async with gate:
-            fault = await _run(world, places, case)
-        if fault is not None:
-            wrong.append(f"{case.name}: {fault}")
+        async def check(case: Case) -> None:
+            async with gate:
+                fault = await _run(world, places, case)
+            if fault is not None:
+                wrong.append(f"{case.name}: {fault}")
 
-    await asyncio.gather(*map(check, cases))
-    print(f"provider faults={len(FAULTS)} cases={len(cases)} as_expected={len(cases) - len(wrong)}")
-    assert len(FAULTS) >= 40
-    assert not wrong, "\n".join(wrong)
+        await asyncio.gather(*map(check, cases))
+        print(f"provider faults={len(FAULTS)} cases={len(cases)} as_expected={len(cases) - len(wrong)}")
+        assert len(FAULTS) >= 40
+        assert not wrong, "\n".join(wrong)

@@ -221,6 +221,20 @@ async def test_an_asker_that_leaves_closes_the_upstream_and_is_accounted_for(cha
     assert chain.second.requests == []
 
 
+async def test_an_asker_that_leaves_before_anything_is_sent_owes_nothing(chain: Chain) -> None:
+    await chain.make()
+    call_id, metering = str(uuid4()), chain.world.metering
+    metering.reserving.clear()
+    metering.delay_s = 0.3
+    request = asked(chain.workspace, chain.alias, call_id, stream=True)
+    async with chain.world.api.stream(request, InvokedV1, timeout=30):
+        await metering.reserving.wait()
+    (end,) = await metering.ends_of(call_id, 1)
+    metering.delay_s = 0.0
+    assert (end.outcome, end.billing, end.sent) == (Outcome.CANCELLED, Billing.NOTHING, False)
+    assert chain.first.requests == chain.second.requests == []
+
+
 async def test_a_host_that_answers_whole_is_told_whole(chain: Chain) -> None:
     await chain.make()
     body = {

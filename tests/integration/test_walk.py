@@ -1,5 +1,6 @@
 """The walk along a chain: what is tried again, what is passed over, what rests, and what ends a call."""
 
+import asyncio
 import base64
 import struct
 from collections.abc import AsyncIterator
@@ -15,9 +16,10 @@ from shared.errors import Code, OmniError
 from shared.messages.catalogue import ModelV1
 from shared.messages.chat import EmbeddingV1
 from shared.messages.router import InvokedV1
-from shared.messages.vocabulary import Capability, Outcome
-from shared.testing.upstream import Answer, Upstream, json_answer
+from shared.messages.vocabulary import Billing, Capability, Outcome
+from shared.testing.upstream import Answer, Upstream, json_answer, stream_answer
 from tests.integration.router_world import World, router_world
+from tests.integration.test_streamed_calls import WHOLE
 
 CHAT, EMBED = "/v1/chat/completions", "/v1/embeddings"
 GOOD = json_answer(
@@ -148,6 +150,20 @@ async def test_too_long_goes_to_a_larger_window_only(
     ]  # fmt: skip
 
 
+async def test_too_much_for_a_minute_says_nothing_of_windows(
+    world: World, first: Upstream, second: Upstream, workspace: int
+) -> None:
+    sized = [(first, 10_000), (second, 8_000)]
+    providers = [await world.provider(one, models=(ModelV1(id="m", context_window=window),)) for one, window in sized]
+    for provider in providers:
+        world.key(workspace, provider)
+    alias = await world.alias(workspace, *((provider, "m") for provider in providers))
+    first.always("POST", CHAT, error(413, "tokens_per_minute"))
+    second.always("POST", CHAT, GOOD)
+    answer = await world.call(workspace, alias)
+    assert outcomes(answer) == [Outcome.CONTEXT_LENGTH_EXCEEDED, Outcome.SUCCESS]
+
+
 async def test_a_bad_key_is_marked_and_the_next_target_taken(
     world: World, first: Upstream, second: Upstream, workspace: int
 ) -> None:
@@ -179,21 +195,33 @@ async def test_a_failing_primary_rests_and_comes_back_soon_after_it_recovers(
     print(f"breaker: calls_to_the_failing_primary=5 of 30, back after {perf_counter() - recovered:.1f} s")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("at_once", [1, 32])
+@pytest.mark.parametrize("length", [1, 2])
 async def test_under_a_target_that_fails_half_the_time_attempts_stay_few(
-    world: World, first: Upstream, second: Upstream, workspace: int
+    world: World, first: Upstream, second: Upstream, workspace: int, length: int, at_once: int, *, streamed: bool
 ) -> None:
-    for chain in ((first,), (first, second)):
-        calls = 200
-        before = len(first.requests) + len(second.requests)
-        alias = await alias_over(world, workspace, *chain)
-        first.script("POST", CHAT, *([error(500), GOOD] * calls))
-        second.always("POST", CHAT, GOOD)
-        for _ in range(calls):
+    calls, answered, room = 200, 0, asyncio.Semaphore(at_once)
+    alias = await alias_over(world, workspace, *(first, second)[:length])
+    good = stream_answer(*WHOLE) if streamed else GOOD
+    first.script("POST", CHAT, *([error(500), good] * calls))
+    second.always("POST", CHAT, good)
+
+    async def call() -> None:
+        nonlocal answered
+        async with room:
             with suppress(OmniError):
-                await world.call(workspace, alias)
-        attempts = len(first.requests) + len(second.requests) - before
-        print(f"half failing: chain={len(chain)} calls={calls} attempts={attempts} ratio={attempts / calls:.3f}")
-        assert attempts <= 1.2 * calls
+                if not streamed:
+                    await world.call(workspace, alias)
+                elif isinstance(final := (await world.stream(workspace, alias))[1], OmniError):
+                    raise final
+                answered += 1
+
+    await asyncio.gather(*(call() for _ in range(calls)))
+    attempts = len(first.requests) + len(second.requests)
+    print(f"half failing: {length=} {at_once=} {streamed=} {calls=} {answered=} ratio={attempts / calls:.3f}")
+    assert calls <= attempts <= 1.2 * calls
+    assert answered >= (calls if length > 1 else 0.5 * calls)
 
 
 async def test_embeddings_beyond_the_providers_own_limit(world: World, first: Upstream, workspace: int) -> None:
@@ -227,3 +255,18 @@ async def test_an_embedding_that_lacks_a_vector_is_no_answer(world: World, first
     _, final = await world.stream(workspace, alias, embedding=EmbeddingV1(inputs=("a", "b")))
     assert isinstance(final, OmniError)
     assert final.extra["attempts"][0]["detail"] == "missing_vectors"
+
+
+async def test_an_asker_that_leaves_ends_its_embedding(world: World, first: Upstream, workspace: int) -> None:
+    provider = await world.provider(first, models=(ModelV1(id="e", capabilities=(Capability.EMBEDDING,)),))
+    world.key(workspace, provider)
+    alias = await world.alias(workspace, (provider, "e"), capability=Capability.EMBEDDING)
+    first.always("POST", EMBED, Answer(hang=True))
+    call_id, texts = str(uuid4()), EmbeddingV1(inputs=("x",) * 80)
+    asking = asyncio.create_task(world.stream(workspace, alias, call_id, embedding=texts))
+    await first.arrival(1)
+    asking.cancel()
+    await asyncio.wait_for(first.left(1), 5)
+    (end,) = await world.metering.ends_of(call_id, 1)
+    assert (end.outcome, end.billing, end.sent) == (Outcome.CANCELLED, Billing.UNKNOWN, True)
+    assert len(first.requests) == 1, "no batch is sent that nobody waits for"

@@ -1,12 +1,13 @@
 """Requests of the chat-completions family: what each host is sent, and what is not sent at all."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from services.router.providers import OPENAI_COMPATIBLE, PROVIDERS
-from services.router.providers.base import Adapter, ChatRequest, Unfit
+from services.router.providers.base import Adapter, Ceiling, ChatRequest, Unfit
 from services.router.providers.mistral import nine
 from shared.messages.chat import (
     ChatMessageV1,
@@ -210,3 +211,29 @@ def test_completions_of_a_prompt() -> None:
             dialect.encode(ChatRequest("m", messages, ChatOptionsV1(max_tokens=1)))
         assert raised.value.reason == reason
     assert {name for name, adapter in FAMILY.items() if adapter.completion is not None} == {"openai", "compatible"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (None, {"prompt": "2.5", "completion": "10"}),
+        ({"max_price": {"prompt": "1"}}, {"prompt": "1", "completion": "10"}),
+        ({"max_price": {"prompt": 99, "completion": "NaN", "request": 1}, "sort": "price"}, None),
+        ({"max_price": "nonsense"}, {"prompt": "2.5", "completion": "10"}),
+    ],
+)
+def test_openrouter_is_never_let_above_the_price_that_was_reserved(asked: Any, sent: dict[str, str] | None) -> None:
+    adapter = PROVIDERS["openrouter"].adapter
+    assert adapter is not None
+    own = {"openrouter": {"provider": asked}} if asked is not None else None
+    made = ChatRequest(
+        "openai/gpt-4o",
+        (ChatMessageV1(role="user", content="Hi"),),
+        ChatOptionsV1(max_tokens=8, provider_options=own),
+        ceiling=Ceiling(Decimal("2.50"), Decimal("10.0")),
+    )
+    provider = json.loads(adapter.chat.encode(made).body)["provider"]
+    if sent is None:
+        assert provider == {"sort": "price", "max_price": {"prompt": "2.5", "completion": "10", "request": 1}}
+    else:
+        assert provider == {"max_price": sent}

@@ -215,6 +215,12 @@ def test_streams_that_are_no_success(raw: str, outcome: Outcome, detail: str) ->
     assert (result.outcome, result.detail) == (outcome, detail)
 
 
+def test_the_output_counted_at_the_first_moment_is_not_that_of_the_answer() -> None:
+    _, result = streamed(ADAPTER.chat, SAID + chunk("message_delta", delta={"stop_reason": "end_turn"}) + STOP)
+    assert isinstance(result, ChatAnswer)
+    assert (result.tokens.input_tokens, result.tokens.output_tokens) == (10, None)
+
+
 def test_whole_answers_with_tool_calls() -> None:
     use = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {}}
     usage = {"input_tokens": 5, "output_tokens": 2}

@@ -216,7 +216,7 @@ HI = chunk({"text": "Hi"})
 BROKEN: list[tuple[str, Outcome, str]] = [
     (HI, Outcome.BAD_RESPONSE, "unfinished"),
     (HI + chunk(finish="OTHER"), Outcome.BAD_RESPONSE, "unfinished"),
-    (HI + chunk(finish="MALFORMED_FUNCTION_CALL"), Outcome.BAD_RESPONSE, "unfinished"),
+    (HI + chunk(finish="MALFORMED_FUNCTION_CALL"), Outcome.BAD_RESPONSE, "bad_tool_call"),
     (HI + chunk(finish="SAFETY", **used()), Outcome.CONTENT_POLICY, "safety"),
     ('data: {"promptFeedback": {"blockReason": "SAFETY"}}\n\n', Outcome.CONTENT_POLICY, "prompt_blocked"),
     (HI + error(503, "UNAVAILABLE"), Outcome.PROVIDER_ERROR, "UNAVAILABLE"),
@@ -268,4 +268,5 @@ def test_embeddings() -> None:
     for vectors in cases:
         bad = ADAPTER.embedding.decode(answer({"embeddings": vectors}))
         assert isinstance(bad, Failure)
-        assert (bad.outcome, bad.detail) == (Outcome.BAD_RESPONSE, "no_vectors")
+        said = "no_vectors" if vectors in ([], "x") else "bad_vector"
+        assert (bad.outcome, bad.detail) == (Outcome.BAD_RESPONSE, said)

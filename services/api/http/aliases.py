@@ -7,10 +7,11 @@ from uuid import uuid4
 from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action, Principal
+from services.api.domain.synonyms import canonical
 from services.api.http.caller import Caller, TheEdge
 from services.api.schemas import AliasChange, AliasIn, WorkspaceQuery, ordered
 from services.api.schemas_invoke import ExplainIn
-from services.api.service import SYNONYMS, Edge
+from services.api.service import Edge
 from shared.errors import invalid
 from shared.messages.base import Done
 from shared.messages.catalogue import (
@@ -78,7 +79,7 @@ async def change_alias(caller: Caller, edge: TheEdge, alias_id: str, body: Alias
         alias_name=body.alias_name,
         display_name=body.display_name,
         capability=body.capability,
-        primary_provider=SYNONYMS.get(primary_provider, primary_provider) if primary_provider else None,
+        primary_provider=canonical(primary_provider) if primary_provider else None,
         primary_model=body.primary_model,
         fallbacks=None if body.fallback_chain is None else tuple(map(_canonical, ordered(body.fallback_chain))),
         routing_preference=body.routing_preference,
@@ -117,7 +118,7 @@ async def _find(edge: Edge, caller: Principal, action: Action, alias_id: str) ->
 
 
 def _canonical(target: TargetV1) -> TargetV1:
-    return TargetV1(provider=SYNONYMS.get(target.provider, target.provider), model=target.model)
+    return TargetV1(provider=canonical(target.provider), model=target.model)
 
 
 def alias_view(alias: AliasV1) -> dict[str, Any]:

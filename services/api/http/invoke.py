@@ -1,11 +1,9 @@
 """``POST /ai-invoke``: the path of every call, so the body is read and checked once, by hand."""
 
 import json
-from typing import Any
 from uuid import uuid4
 
 import pydantic
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -70,34 +68,3 @@ async def _embedded(bus: Bus, message: InvokeV1, *, as_base64: bool) -> str:
         async for delta in arriving:
             vectors += [vector_json(vector, as_base64=as_base64) for vector in delta.vectors]
         return embedded_json(arriving.final, vectors)
-
-
-_EVENTS = (
-    "With `stream`: events `delta` {text?, tool_calls?: [{index, id?, name?, arguments}]}, `continued` {provider, "
-    "model, reason}, then one `done` (the object of a plain answer) or one `error` (the problem document)."
-)
-_ANSWER = "The answer, who gave it, what it cost, what was tried"
-
-
-def document(app: FastAPI) -> None:
-    """Put the route into the OpenAPI document, which FastAPI makes of its own routes only."""
-    generate = app.openapi
-
-    def complete() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            body = InvokeIn.model_json_schema(ref_template="#/components/schemas/{model}")
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(body.pop("$defs", {}), InvokeIn=body)
-            reference = {"$ref": "#/components/schemas/InvokeIn"}
-            answers = {_JSON: {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
-            schema["paths"]["/ai-invoke"] = {
-                "post": {
-                    "tags": ["invoke"],
-                    "summary": "Answer by the alias's chain",
-                    "requestBody": {"required": True, "content": {_JSON: {"schema": reference}}},
-                    "responses": {"200": {"description": f"{_ANSWER}. {_EVENTS}", "content": answers}},
-                }
-            }
-        return app.openapi_schema or {}
-
-    app.openapi = complete  # type: ignore[method-assign]

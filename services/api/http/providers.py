@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from services.api.domain.access import Action
+from services.api.domain.synonyms import canonical
 from services.api.http.caller import Actor, Caller, TheEdge
 from services.api.schemas import ChangesQuery, ProviderChange, ProviderIn
-from services.api.service import SYNONYMS
 from shared.messages.catalogue import CreateProviderV1, ListProvidersV1, ProvidersV1, ProviderV1, UpdateProviderV1
 from shared.messages.catalogue_audit import CatalogueChangesV1, ListCatalogueChangesV1
 
@@ -57,7 +57,7 @@ async def change_provider(
     """Change a provider, a built-in one included. Models are added, or replace those with the same id."""
     caller.may(Action.WRITE_CATALOGUE)
     request = UpdateProviderV1(
-        id=SYNONYMS.get(provider_id, provider_id),
+        id=canonical(provider_id),
         name=body.name,
         base_url=body.base_url,
         region=body.region,

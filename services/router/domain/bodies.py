@@ -117,6 +117,46 @@ def without_in_texts(secrets: Sequence[str]) -> Callable[[str], str]:
     return cleaned
 
 
+class Seams:
+    """Cuts the key out of texts that come piece by piece, wherever they are cut.
+
+    What has been given cannot be taken back: fewer than ``PIECE`` characters of a key in a row may have come through
+    before it is recognised.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._probes = tuple(probe for secret in self._secrets for probe in _probes(secret))
+        self._tails: dict[object, tuple[str, bool]] = {}
+
+    def clean(self, channel: object, text: str) -> str:
+        """The next piece of the text that ``channel`` names, without what the key goes on with there."""
+        if not text:
+            return text
+        before, was_removed = self._tails.get(channel, ("", False))
+        whole = before + text
+        found = self._found(whole) if any(probe in whole for probe in self._probes) else set()
+        kept: list[str] = []
+        for place in range(len(before), len(whole)) if found else ():
+            if place not in found:
+                kept.append(whole[place])
+            elif not was_removed:
+                kept.append(_REMOVED.decode())
+            was_removed = place in found
+        self._tails[channel] = whole[1 - PIECE :], was_removed and bool(found)
+        return "".join(kept) if found else text
+
+    def _found(self, whole: str) -> set[int]:
+        places: set[int] = set()
+        # Named anew each time: nearly no answer needs them, and they cost more than all else that is done to it.
+        for piece in (piece for secret in self._secrets for piece in _pieces(secret)):
+            at = whole.find(piece)
+            while at >= 0:
+                places.update(range(at, at + PIECE))
+                at = whole.find(piece, at + 1)
+        return places
+
+
 def _probes(secret: str) -> Iterator[str]:
     # Whatever holds PIECE characters of the key holds one of these: looking for the few first keeps a call cheap.
     size = PIECE // 2

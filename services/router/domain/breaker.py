@@ -27,6 +27,9 @@ PATIENT_S = 10.0
 PATIENT_CONNECT_S = 2.5
 _OWN_LIMITS = frozenset({"total_timeout", "not_started_in_time"})
 """Silences that are the call's own: it ran out of time, or began too late."""
+_TARGETS = frozenset({Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE})
+_BY_PROMPT = frozenset({"bad_tool_call", "tool_use_failed", "json_validate_failed", "output_parse_failed"})
+"""What was wrong with an answer when the model wrote it so: whoever asks for it gets it, as often as it likes."""
 _SLOT_S = 5.0
 
 
@@ -175,24 +178,23 @@ def fault_of(
 ) -> Fault | None:
     """What an attempt's end says against one of the ``scopes`` it concerned; None: nothing, or only of its own request.
 
-    A rate limit and a 403 concern the key for this model, an empty account and a 401 all of the key; an error of the
-    provider, silence and broken answers concern the target, whoever calls it.
+    A rate limit, a 403 and the end of what a tier of service is given concern the key for this model, an empty account
+    and a 401 all of the key; an error of the provider, silence and broken answers concern the target, whoever calls it.
+    A tool call that is none is the prompt's doing: one workspace's prompts must not send the others elsewhere.
     """
     target, key, key_for_model = concerned
-    if outcome is Outcome.RATE_LIMITED:
+    if outcome is Outcome.RATE_LIMITED or (outcome is Outcome.PROVIDER_ERROR and status == 429):
         rest_s = RATE_LIMITED_S if retry_after_s is None else retry_after_s
         return Fault(key_for_model, outcome, min(max(rest_s, RATE_LIMITED_LEAST_S), RATE_LIMITED_LONGEST_S))
     if outcome is Outcome.QUOTA_EXHAUSTED:
         return Fault(key, outcome, QUOTA_EXHAUSTED_S)
     if outcome is Outcome.INVALID_KEY and status is not None:
         return Fault(key_for_model if status == 403 else key, outcome, INVALID_KEY_S)
-    if outcome in (Outcome.PROVIDER_ERROR, Outcome.CONNECTION_ERROR, Outcome.BAD_RESPONSE):
-        return Fault(target, outcome)
-    if outcome is not Outcome.TIMEOUT or detail in _OWN_LIMITS:
-        return None
-    says_so = status is not None and status >= 300
-    patient = says_so or waited_s >= (PATIENT_S if sent else PATIENT_CONNECT_S)
-    return Fault(target, outcome) if patient else None
+    if outcome is Outcome.TIMEOUT:
+        said_so = status is not None and status >= 300
+        patient = said_so or waited_s >= (PATIENT_S if sent else PATIENT_CONNECT_S)
+        return Fault(target, outcome) if patient and detail not in _OWN_LIMITS else None
+    return Fault(target, outcome) if outcome in _TARGETS and detail not in _BY_PROMPT else None
 
 
 def _failed_again(state: State, fault: Fault, began: float, now: float, *, probe: bool) -> State:

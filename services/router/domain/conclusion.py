@@ -75,7 +75,7 @@ def cut_short(alias: AliasV1, call_id: str, attempts: Sequence[AttemptV1], cut: 
         detail = f"{cut.provider} stopped the answer because of its content policy; what was delivered is incomplete."
         return interrupted(OmniError(Code.CONTENT_POLICY, detail, extra=extra), alias, call_id, attempts)
     code = Code.TIMEOUT if cut.outcome is Outcome.TIMEOUT else Code.PROVIDER_ERROR
-    detail = "The answer was cut off and no target could go on with it; what was delivered is incomplete. Try again."
+    detail = "The answer was cut off and is not gone on with; what was delivered is incomplete. Try again."
     return interrupted(OmniError(code, detail, extra=extra), alias, call_id, attempts)
 
 

@@ -20,6 +20,9 @@ class Step(StrEnum):
     STOP = "stop"
 
 
+TOKENS_PER_MINUTE = "tokens_per_minute"
+"""More tokens in one request than the key may use in a minute. Says nothing of the size of the model's window."""
+
 CODES: Mapping[str, Outcome] = {
     "authentication_error": Outcome.INVALID_KEY,
     "invalid_api_key": Outcome.INVALID_KEY,
@@ -49,6 +52,7 @@ CODES: Mapping[str, Outcome] = {
     "context_length_exceeded": Outcome.CONTEXT_LENGTH_EXCEEDED,
     "exceed_context_size_error": Outcome.CONTEXT_LENGTH_EXCEEDED,
     "string_above_max_length": Outcome.CONTEXT_LENGTH_EXCEEDED,
+    TOKENS_PER_MINUTE: Outcome.CONTEXT_LENGTH_EXCEEDED,
     "content_policy_violation": Outcome.CONTENT_POLICY,
     "content_filter": Outcome.CONTENT_POLICY,
     "moderation_blocked": Outcome.CONTENT_POLICY,

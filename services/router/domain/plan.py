@@ -41,12 +41,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A target that is not called. ``detail`` names what is missing (an option, a key's state), never a value."""
+    """A target that is not called. ``detail`` names what is missing (an option, a key's state), never a value.
+
+    ``place``: as in ``Candidate``.
+    """
 
     target: TargetV1
     outcome: Outcome
     detail: str | None = None
     key_id: str | None = None
+    place: int = 0
 
 
 Step = Candidate | Skipped
@@ -68,10 +72,9 @@ def plan(
     steps: list[Step] = []
     for place, target in enumerate(ordered(alias.chain, alias.routing_preference, signals)):
         for step in _steps(alias, target, keys, offers.get(target.provider), wish):
-            if isinstance(step, Candidate):
-                steps.append(replace(step, place=place, resting=rests(target, step.key_id)))
-            else:
-                steps.append(step)
+            rest = rests(target, step.key_id) if isinstance(step, Candidate) else None
+            placed = replace(step, place=place) if place else step
+            steps.append(replace(placed, resting=rest) if rest and isinstance(placed, Candidate) else placed)
     return tuple(sorted(steps, key=lambda step: isinstance(step, Candidate) and step.resting is not None))
 
 

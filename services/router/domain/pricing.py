@@ -211,5 +211,6 @@ def _option_bytes(options: ChatOptionsV1 | None) -> int:
     if options.response_format is not None and options.response_format.type != "text":
         total += _FOR_SCHEMA + len(_json(options.response_format.model_dump(mode="json")))
     if options.provider_options:
-        total += len(_json(options.provider_options))
+        # A schema may be among them, or a mode that comes with a prompt of its own.
+        total += _FOR_SCHEMA + len(_json(options.provider_options))
     return total

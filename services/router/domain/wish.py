@@ -30,13 +30,9 @@ class Wish:
     own_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-PLAIN = Wish()
-"""Nothing beyond an answer."""
-
-
 def wish_of(messages: Sequence[ChatMessageV1], options: ChatOptionsV1, embedding: EmbeddingV1 | None = None) -> Wish:
     """What a request with these parts asks for."""
-    given = {name for name, value in options if value is not None and name != "provider_options"}
+    given = {name for name, value in vars(options).items() if value is not None and name != "provider_options"}
     if embedding is not None and embedding.dimensions is not None:
         given.add("dimensions")
     own_fields = {name: frozenset(fields) for name, fields in (options.provider_options or {}).items()}

@@ -118,7 +118,7 @@ def _retry_after_in(body: bytes) -> float | None:
 def seconds_in(value: object) -> float | None:
     """``12``, ``"12"``, ``"0.5"`` or ``"34.4s"`` as seconds within a day; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return min(float(value), _LONGEST_WAIT_S) if value >= 0 else None
+        return float(min(value, _LONGEST_WAIT_S)) if value >= 0 else None
     if not isinstance(value, str) or not re.fullmatch(r"\d{1,9}(\.\d{1,9})?s?", value.strip()):
         return None
     return min(float(value.strip().rstrip("s")), _LONGEST_WAIT_S)

@@ -15,7 +15,7 @@ from services.router.providers.base import (
     text_at,
 )
 from services.router.providers.chunks import is_unicode
-from services.router.providers.tool_calls import arguments_text
+from services.router.providers.tool_calls import MOST_CALLS, arguments_text
 from shared.messages.chat import ToolCallV1
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Outcome
@@ -66,7 +66,7 @@ def _calls(content: object) -> tuple[ToolCallV1, ...] | None:
         for id_, name, given in told
         if id_ and name and isinstance(given, dict)
     ]
-    return tuple(calls) if len(calls) == len(blocks) else None
+    return tuple(calls) if len(calls) == len(blocks) <= MOST_CALLS else None
 
 
 def tokens_in(body: object) -> TokensV1:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from services.router.providers.base import ChatRequest, Unfit, at
+from services.router.providers.base import ChatRequest, Unfit, at, text_at
 from shared.messages.chat import ChatOptionsV1, NamedToolV1, ResponseFormatV1, ToolV1
 
 OPTIONS = frozenset({
@@ -97,7 +97,7 @@ def _thinking(request: ChatRequest, own: object) -> object:
         return {"type": "disabled"}
     # A begun answer cannot be thought about any more, and with a budget the thoughts before a tool call are wanted
     # back, which nobody keeps.
-    kind, last = at(own, "type"), request.messages[-1]
+    kind, last = text_at(own, "type"), request.messages[-1]
     if (request.continues and kind in {"enabled", "adaptive"}) or (kind == "enabled" and last.role == "tool"):
         raise Unfit("provider_options.thinking")
     return own
@@ -105,6 +105,6 @@ def _thinking(request: ChatRequest, own: object) -> object:
 
 def _cache_control(own: object) -> object:
     # The catalogue's price for cache writes is that of five minutes; an hour costs more.
-    if at(own, "ttl") not in {None, "5m"}:
+    if at(own, "ttl") not in (None, "5m"):
         raise Unfit("provider_options.cache_control")
     return own

@@ -35,7 +35,8 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
     match body.get("type"):
         case "message_start":
             yield Named(text_at(body, "message", "model"), text_at(body, "message", "id"))
-            yield Told(tokens_in(at(body, "message")))
+            # Its count of the output is that of the first moment, not of the answer.
+            yield Told(tokens_in(at(body, "message")).model_copy(update={"output_tokens": None}))
         case "content_block_start":
             yield from _block(body.get("index"), at(body, "content_block"))
         case "content_block_delta":

@@ -16,6 +16,7 @@ from services.router.providers.events import (
     ToolPiece,
     merged,
 )
+from services.router.providers.tool_calls import MOST_CALLS
 from shared.messages.chat import DeltaV1, ToolCallDeltaV1, ToolCallV1
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Outcome
@@ -85,9 +86,12 @@ class Assembly:
             case Done():
                 self._done = True
 
-    def _piece(self, piece: ToolPiece) -> DeltaV1:
+    def _piece(self, piece: ToolPiece) -> DeltaV1 | None:
         index = len(self._calls) if piece.index is None else piece.index
         call = self._calls.get(index)
+        if call is None and len(self._calls) == MOST_CALLS:
+            self._trouble = Broken(Outcome.BAD_RESPONSE, "bad_tool_call")
+            return None
         if call is None:
             # A provider counts its blocks, texts among them; callers count tool calls.
             number = len(self._calls)

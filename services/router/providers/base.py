@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from services.router.domain.outcome import billing
@@ -25,11 +26,20 @@ class Unfit(Exception):  # noqa: N818 - not an error: this target is passed over
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """Highest prices, in USD per million tokens."""
+
+    prompt: Decimal
+    completion: Decimal
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """A conversation for one model. ``options.max_tokens`` is always set, so that its cost is bounded.
 
     ``options.provider_options`` holds at most the row of this provider, and only fields its adapter lets through.
     ``continues``: the last message is the beginning of the answer, and the model shall go on with it (prefill).
+    ``ceiling``: the highest prices the reservation covers; a provider that resells others' models must not pass them.
     """
 
     model: str
@@ -37,6 +47,7 @@ class ChatRequest:
     options: ChatOptionsV1
     stream: bool = False
     continues: bool = False
+    ceiling: Ceiling | None = None
 
 
 @dataclass(frozen=True)

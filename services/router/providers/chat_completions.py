@@ -22,7 +22,7 @@ from services.router.providers.chat_stream import events, texts
 from services.router.providers.chat_usage import tokens_in
 from services.router.providers.chunks import is_unicode
 from services.router.providers.events import Broken, Ended, Refused, Text
-from services.router.providers.tool_calls import arguments_text, made_up
+from services.router.providers.tool_calls import MOST_CALLS, MadeUp, arguments_text
 from shared.messages.chat import ToolCallV1
 
 
@@ -70,9 +70,10 @@ def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | F
         finish = None
     text = _text(at(message, "content"), may_be_missing=bool(calls) or finish == "length")
     result = generated(answer, tokens, finish=finish, text=text, model=text_at(body, "model"), id_=at(body, "id"))
-    if isinstance(result, Failure):
+    cost = host.cost(answer.body) if host.cost else None
+    if isinstance(result, Failure) or (not calls and cost is None):
         return result
-    return replace(result, tool_calls=calls, provider_cost_usd_micros=host.cost(answer.body) if host.cost else None)
+    return replace(result, tool_calls=calls, provider_cost_usd_micros=cost)
 
 
 def _text(content: object, *, may_be_missing: bool) -> str | None:
@@ -84,12 +85,15 @@ def _text(content: object, *, may_be_missing: bool) -> str | None:
 
 
 def _calls(body: dict[str, Any], told: object) -> tuple[ToolCallV1, ...] | None:
-    """The tool calls of a message; None when there is something else in their place."""
-    calls = []
-    for position, call in enumerate(told if isinstance(told, list) else ()):
+    """The tool calls of a message; None when there is something else in their place, or there are too many."""
+    listed = told if isinstance(told, list) else []
+    if len(listed) > MOST_CALLS:
+        return None
+    calls, made_up = [], MadeUp(body)
+    for position, call in enumerate(listed):
         name, arguments = text_at(call, "function", "name"), at(call, "function", "arguments")
         text = (arguments or "{}") if isinstance(arguments, str) else arguments_text(arguments or {})
         if name is None:
             return None
-        calls.append(ToolCallV1(id=text_at(call, "id") or made_up(body, position), name=name, arguments=text))
+        calls.append(ToolCallV1(id=text_at(call, "id") or made_up.id(position), name=name, arguments=text))
     return tuple(calls)

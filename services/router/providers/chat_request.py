@@ -43,8 +43,9 @@ def encode(request: ChatRequest, host: Host) -> HttpRequest:
             **streaming(request, asks_usage=host.asks_usage),
         }
     )
+    body |= passed(request, host.passes)
     host.shape(request, body)
-    return HttpRequest("POST", "/chat/completions", JSON, json_body(body | passed(request, host.passes)))
+    return HttpRequest("POST", "/chat/completions", JSON, json_body(body))
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:

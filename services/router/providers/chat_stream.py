@@ -45,12 +45,14 @@ def _said(event: ServerEvent, body: dict[str, Any], host: Host) -> Iterator[Even
 
 
 def _pieces(delta: object) -> Iterator[Event]:
-    if any(at(delta, field) for field in _THOUGHTS):
+    if not isinstance(delta, dict):
+        return
+    if any(map(delta.get, _THOUGHTS)):
         yield Thinking()
-    yield from texts(at(delta, "content"))
-    calls = at(delta, "tool_calls")
+    yield from texts(delta.get("content"))
+    calls = delta.get("tool_calls")
     yield from map(_tool_piece, calls if isinstance(calls, list) else ())
-    if at(delta, "refusal"):
+    if delta.get("refusal"):
         yield Refused("refusal")
 
 

@@ -1,7 +1,7 @@
 """Usage and cost as hosts of the chat-completions dialect tell them."""
 
 import json
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from services.router.providers.base import UNTOLD, at, count_at
@@ -30,12 +30,19 @@ def openrouter_cost(text: str | bytes) -> int | None:
     With the caller's own key at the provider behind it (``is_byok``), ``cost`` is OpenRouter's fee alone.
     """
     # The digits as they were sent: a binary float would lose some before the rounding.
-    usage = at(json.loads(text, parse_float=Decimal), "usage")
+    usage = at(json.loads(text, parse_float=_exact), "usage")
     cost = _dollars(at(usage, "cost"))
     if at(usage, "is_byok") is True:
         upstream = _dollars(at(usage, "cost_details", "upstream_inference_cost"))
         cost = None if cost is None or upstream is None else cost + upstream
     return None if cost is None else int((cost * 1_000_000).to_integral_value(ROUND_HALF_UP))
+
+
+def _exact(digits: str) -> Decimal | None:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:  # an exponent beyond all bounds
+        return None
 
 
 def _dollars(value: object) -> Decimal | None:

@@ -34,6 +34,7 @@ def dialect(host: Host) -> Dialect:
         events=partial(events, host=host),
         options=SAMPLING | PENALTIES,
         passes=_PASSES,
+        prefill=True,
         lenient=host.lenient,
     )
 
@@ -44,9 +45,9 @@ def encode(request: ChatRequest, host: Host) -> HttpRequest:
     Raises:
         Unfit: there is more than a prompt in it, or something that has no place here.
     """
-    if request.continues:
-        raise Unfit("prefill")
-    if len(request.messages) != 1 or request.messages[0].role != "user":
+    # A prompt that goes on is all a completion is: with what has been said of the answer it is a longer prompt.
+    roles = ["user", "assistant"] if request.continues else ["user"]
+    if [message.role for message in request.messages] != roles:
         raise Unfit("messages_besides_a_prompt")
     if request.messages[0].images:
         raise Unfit("image")
@@ -54,7 +55,7 @@ def encode(request: ChatRequest, host: Host) -> HttpRequest:
     body = given(
         {
             "model": request.model,
-            "prompt": request.messages[0].text,
+            "prompt": "".join(message.text for message in request.messages),
             "max_tokens": options.max_tokens,
             "temperature": options.temperature,
             "top_p": options.top_p,

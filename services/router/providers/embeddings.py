@@ -67,9 +67,9 @@ def read(host: Host, answer: HttpAnswer, body: dict[str, Any]) -> EmbedAnswer | 
     by_index = {_place(row, position): row for position, row in enumerate(rows)}
     if set(by_index) != set(range(len(rows))):
         return bad_response(answer, "vectors_missing", tokens)
-    vectors = [_vector(at(by_index[position], "embedding")) for position in range(len(rows))]
-    whole = tuple(vector for vector in vectors if vector is not None)
-    if len(whole) != len(rows) or len({len(vector) for vector in whole}) != 1:
+    vectors = [vector(at(by_index[position], "embedding")) for position in range(len(rows))]
+    whole = tuple(one for one in vectors if one is not None)
+    if len(whole) != len(rows) or len({len(one) for one in whole}) != 1:
         return bad_response(answer, "bad_vector", tokens)
     return EmbedAnswer(
         vectors=whole,
@@ -85,7 +85,7 @@ def _place(row: object, position: int) -> int:
     return position if index is None else index if type(index) is int else -1
 
 
-def _vector(told: object) -> bytes | None:
+def vector(told: object) -> bytes | None:
     """Little-endian 32-bit floats from a list of numbers or from the base64 of such floats; None for anything else."""
     try:
         if isinstance(told, list):

@@ -8,7 +8,7 @@ from services.router.providers.answers import bad_response, failure_of, generate
 from services.router.providers.base import ChatAnswer, Failure, HttpAnswer, at, count_at, json_body, json_of, text_at
 from services.router.providers.chunks import MALFORMED, broken_by, is_unicode
 from services.router.providers.events import Broken, Ended, Event, Named, Refused, Text, Thinking, Told, ToolPiece
-from services.router.providers.tool_calls import arguments_text, made_up, signed
+from services.router.providers.tool_calls import MOST_CALLS, MadeUp, arguments_text, signed
 from shared.messages.chat import ToolCallV1
 from shared.messages.router import TokensV1
 from shared.messages.vocabulary import Outcome
@@ -16,6 +16,7 @@ from shared.messages.vocabulary import Outcome
 _FINISH: Mapping[str, str] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _BLOCKED = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
 _BAD_CALL = "bad_tool_call"
+_MISCALLED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"})
 LONGEST_SIGNATURE = 65_000
 """Characters; a call's id may have little more when it comes back to the edge."""
 
@@ -29,7 +30,7 @@ def read(answer: HttpAnswer, body: dict[str, Any]) -> ChatAnswer | Failure:
         return refused(answer, reason.lower(), tokens)
     parts = at(body, "candidates", 0, "content", "parts")
     calls = _calls(body, parts)
-    if calls is None:
+    if calls is None or reason in _MISCALLED:
         return bad_response(answer, _BAD_CALL, tokens)
     if calls and not is_unicode(body, answer.body.decode(errors="replace")):
         return bad_response(answer, "not_unicode", tokens)
@@ -51,18 +52,18 @@ def _text(parts: object) -> str | None:
 
 
 def _calls(body: dict[str, Any], parts: object) -> tuple[ToolCallV1, ...] | None:
-    listed = parts if isinstance(parts, list) else []
-    calls = [_call(body, index, part) for index, part in enumerate(listed) if at(part, "functionCall") is not None]
+    listed, made_up = parts if isinstance(parts, list) else [], MadeUp(body)
+    calls = [_call(made_up, index, part) for index, part in enumerate(listed) if at(part, "functionCall") is not None]
     good = [call for call in calls if call is not None]
-    return tuple(good) if len(good) == len(calls) else None
+    return tuple(good) if len(good) == len(calls) <= MOST_CALLS else None
 
 
-def _call(body: dict[str, Any], index: int, part: object) -> ToolCallV1 | None:
+def _call(made_up: MadeUp, index: int, part: object) -> ToolCallV1 | None:
     name, arguments = text_at(part, "functionCall", "name"), at(part, "functionCall", "args")
     if name is None or not isinstance(arguments, dict | None):
         return None
     signature = text_at(part, "thoughtSignature", longest=LONGEST_SIGNATURE)
-    id_ = text_at(part, "functionCall", "id") or made_up(body, index)
+    id_ = text_at(part, "functionCall", "id") or made_up.id(index)
     return ToolCallV1(id=signed(id_, signature), name=name, arguments=arguments_text(arguments or {}))
 
 
@@ -94,19 +95,21 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
         yield Told(tokens_in(body))
     if at(body, "promptFeedback", "blockReason"):
         yield Refused("prompt_blocked")
-    parts = at(body, "candidates", 0, "content", "parts")
+    parts, made_up = at(body, "candidates", 0, "content", "parts"), MadeUp(body)
     for index, part in enumerate(parts if isinstance(parts, list) else []):
-        yield from _piece(body, index, part)
+        yield from _piece(made_up, index, part)
     reason = text_at(body, "candidates", 0, "finishReason")
     if reason in _BLOCKED:
         yield Refused(reason.lower())
+    elif reason in _MISCALLED:
+        yield Broken(Outcome.BAD_RESPONSE, _BAD_CALL)
     elif finish := _FINISH.get(reason or ""):
         yield Ended(finish, firm=False)
 
 
-def _piece(body: dict[str, Any], index: int, part: object) -> Iterator[Event]:
+def _piece(made_up: MadeUp, index: int, part: object) -> Iterator[Event]:
     if at(part, "functionCall") is not None:
-        call = _call(body, index, part)
+        call = _call(made_up, index, part)
         yield (
             Broken(Outcome.BAD_RESPONSE, _BAD_CALL)
             if call is None

@@ -1,6 +1,5 @@
 """Embeddings of Gemini: POST /v1beta/models/{model}:batchEmbedContents."""
 
-import struct
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from services.router.providers.base import (
     count_at,
     json_body,
 )
+from services.router.providers.embeddings import vector
 from services.router.providers.google_answers import fail
 from shared.messages.router import TokensV1
 
@@ -34,21 +34,14 @@ def encode(request: EmbedRequest) -> HttpRequest:
 def read(answer: HttpAnswer, body: dict[str, Any]) -> EmbedAnswer | Failure:
     """The vectors, in the order of the texts. Usage is seldom told, and then unknown."""
     told = at(body, "embeddings")
-    vectors = [_packed(at(item, "values")) for item in told] if isinstance(told, list) else []
-    good = tuple(vector for vector in vectors if vector is not None)
-    if not vectors or len(good) < len(vectors):
-        return bad_response(answer, "no_vectors")
+    vectors = [vector(at(item, "values")) for item in told] if isinstance(told, list) else []
+    good = tuple(one for one in vectors if one is not None)
     tokens = TokensV1(input_tokens=count_at(body, "usageMetadata", "promptTokenCount"))
+    if not vectors:
+        return bad_response(answer, "no_vectors", tokens)
+    if len(good) < len(vectors) or len({len(one) for one in good}) != 1:
+        return bad_response(answer, "bad_vector", tokens)
     return EmbedAnswer(good, tokens, provider_request_id=request_id(answer))
-
-
-def _packed(values: object) -> bytes | None:
-    if not isinstance(values, list) or not values:
-        return None
-    try:
-        return struct.pack(f"<{len(values)}f", *values)
-    except (struct.error, OverflowError):
-        return None
 
 
 EMBEDDING = Embedding(encode=encode, decode=decode_by(read, fail), most_inputs=MOST_INPUTS)

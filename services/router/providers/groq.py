@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from services.router.domain.outcome import TOKENS_PER_MINUTE
 from services.router.providers.answers import bearer, judge_by
 from services.router.providers.base import ChatRequest, Provider, Unfit, Verification
 from services.router.providers.chat_completions import adapter
@@ -26,7 +27,7 @@ _HOST = Host(
     prefill=True,
     shape=shape,
     # More tokens at once than the key's tokens per minute: no waiting helps, fewer tokens or another target do.
-    sayings={"request too large for model": "context_length_exceeded", "spend limit": "blocked_api_access"},
+    sayings={"request too large for model": TOKENS_PER_MINUTE, "spend limit": "blocked_api_access"},
 )
 
 GROQ = Provider(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from services.router.providers.base import Unfit, object_in
@@ -14,6 +15,9 @@ from shared.messages.chat import ToolCallV1
 _RIDER = "__thought__"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MADE_UP = re.compile(r"call_[0-9a-f]{24}_\d+")
+
+MOST_CALLS = 128
+"""Calls in one answer: as many as may come back with it. What has more cannot be gone on with."""
 
 
 def signed(id_: str, signature: str | None) -> str:
@@ -40,17 +44,26 @@ def plain(id_: str) -> str:
     return told if _PLAIN.fullmatch(told) else f"call_{hashlib.sha256(told.encode(errors='replace')).hexdigest()[:24]}"
 
 
-def made_up(answer: Mapping[str, Any], position: int) -> str:
-    """An id for a call that its provider gave none: unlike any other's, also in a longer conversation.
+class MadeUp:
+    """Ids for calls that their provider gave none: unlike any other's, also in a longer conversation.
 
-    ``position``: the call's place in ``answer``, which is a whole answer or one event of a streamed one.
+    ``answer``: a whole answer or one event of a streamed one. It is read once, however many calls it holds.
     """
-    digest = hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()[:24]
-    return f"call_{digest}_{position}"
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self._answer = answer
+
+    def id(self, position: int) -> str:
+        """The id of the call at ``position`` in the answer."""
+        return f"call_{self._digest}_{position}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(json.dumps(self._answer, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def is_made_up(id_: str) -> bool:
-    """Whether ``id_`` comes from ``made_up``, so that its provider has never seen it."""
+    """Whether ``id_`` comes from ``MadeUp``, so that its provider has never seen it."""
     return _MADE_UP.fullmatch(bare(id_)) is not None
 
 

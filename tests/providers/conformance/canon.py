@@ -42,6 +42,8 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
     result["content"] = _flat(item.get("content"))
     if not result["content"] and result.get("tool_calls"):
         del result["content"]
+    if "tool_calls" in result:
+        result["tool_calls"] = [{key: call[key] for key in call if key != "index"} for call in result["tool_calls"]]
     return result
 
 
@@ -98,7 +100,8 @@ def gemini(body: dict[str, Any]) -> dict[str, Any]:
     """A body in Gemini's dialect with the exceptions ironed out."""
     result = camel(body)
     if "requests" in result:
-        return {"requests": result["requests"]}
+        texts = [item | {"content": {"parts": item["content"]["parts"]}} for item in result["requests"]]
+        return {"requests": texts}
     settings = dict(result.get("generationConfig") or {})
     if settings.get("responseModalities") == ["TEXT"]:
         del settings["responseModalities"]

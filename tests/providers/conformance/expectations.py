@@ -1,7 +1,8 @@
 """What the shared recordings amount to, noted by hand.
 
 A row is found by the SHA-256 of the recorded answer's body, so that it holds whatever its file is named. The notes were
-taken from a first reading of each body and then compared with its own counts, finish reason and words, one by one.
+drafted with the reference reader; the counts, finish reason or outcome of each were then reviewed beside the raw body.
+From then on they hold both readers to it.
 """
 
 import hashlib

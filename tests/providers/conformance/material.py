@@ -35,6 +35,8 @@ _ENDINGS = {"/chat/completions": "chat", "/completions": "completion", "/embeddi
 _TEXT_INPUT = {
     "prompt", "system_prompt", "max_tokens", "max_new_tokens", "min_tokens", "temperature", "top_p", "top_k",
     "stop_sequences", "seed", "presence_penalty", "frequency_penalty", "prompt_template", "stop", "debug",
+    "max_length", "max_completion_tokens", "repetition_penalty", "length_penalty", "messages", "reasoning_effort",
+    "verbosity", "log_performance_metrics",
 }  # fmt: skip
 
 

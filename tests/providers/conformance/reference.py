@@ -72,6 +72,9 @@ class Waiting:
 
 Reading = Read | Trouble | Vectors | Waiting
 Expectation = Hand | Trouble | Vectors | Waiting
+_SAID = dict.fromkeys(("nsfw", "safety", "sensitive", "content policy"), Outcome.CONTENT_POLICY) | dict.fromkeys(
+    ("too long", "length exceeds"), Outcome.CONTEXT_LENGTH_EXCEEDED
+)
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "model_length": "length"}
 
 
@@ -212,8 +215,7 @@ def prediction(body: dict[str, Any]) -> Reading:
         return Waiting(body["id"], body.get("urls", {}).get("stream"))
     if status != "succeeded":
         said = str(body.get("error") or "").lower()
-        policy = any(word in said for word in ("nsfw", "safety", "sensitive"))
-        return Trouble(Outcome.CONTENT_POLICY if policy else Outcome.PROVIDER_ERROR)
+        return Trouble(next((meaning for word, meaning in _SAID.items() if word in said), Outcome.PROVIDER_ERROR))
     output, metrics = body["output"], body.get("metrics") or {}
     text = "".join(output) if isinstance(output, list) else output
     counts = metrics.get("input_token_count"), metrics.get("output_token_count"), None, None, None

@@ -29,6 +29,7 @@ REASONS = {
     "messages": OURS, "max_tokens": OURS, "temperature": OURS, "top_p": OURS, "stop": OURS, "seed": OURS,
     "frequency_penalty": OURS, "presence_penalty": OURS, "tools": OURS, "tool_choice": OURS, "inputs": OURS,
     "dimensions": OURS, "response_format": OURS, "reasoning_effort": OURS, "options": OURS,
+    "allowedFunctionNames": NO_WORDS, "retrievalConfig": NO_WORDS,
     "taskType": NO_WORDS, "title": NO_WORDS, "task_type": NO_WORDS, "output_dtype": NO_WORDS, "user": NO_WORDS,
     "input_type": NO_WORDS, "webhook": NO_WORDS, "webhook_events_filter": NO_WORDS, "functions": NO_WORDS,
     "image_url": "Gemini fetches no pictures, and neither do we", "last_message": NO_WORDS,
@@ -97,5 +98,7 @@ def encoded(item: Item, adapter: Adapter, request: ChatRequest | EmbedRequest) -
 def reason_of(name: str) -> str | None:
     """Why ``name`` is refused on purpose; None when it is not in the table."""
     bare = name.removeprefix("provider_options.").removeprefix("options.").split(".")
+    if bare[0] == "messages" and len(bare) > 1:
+        return NO_WORDS
     found = next((REASONS[part] for part in [bare[-1], bare[0]] if part in REASONS), None)
     return found or (NOT_LISTED if name.startswith("provider_options.") else None)

@@ -118,10 +118,12 @@ def _tools(body: dict[str, Any], spoken: Spoken) -> None:
             made.append({renamed.get(name, name): value for name, value in declared.items()})
     if made:
         spoken.options["tools"] = made
-    config = (body.get("toolConfig") or {}).get("functionCallingConfig")
-    if config:
-        names = config.get("allowedFunctionNames") or []
-        spoken.options["tool_choice"] = {"name": names[0]} if len(names) == 1 else _MODES[config["mode"]]
+    config = dict(body.get("toolConfig") or {})
+    calling = dict(config.pop("functionCallingConfig", None) or {})
+    names, mode = calling.pop("allowedFunctionNames", None) or [], calling.pop("mode", None)
+    if mode is not None:
+        spoken.options["tool_choice"] = {"name": names[0]} if len(names) == 1 else _MODES.get(mode, mode)
+    spoken.unsaid += sorted({*config, *calling, *(["allowedFunctionNames"] if len(names) > 1 else [])})
 
 
 def embedding(body: dict[str, Any], path: str) -> Texts:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -31,10 +31,8 @@ GEMINI = "gemini/generativelanguage.v1beta.discovery.json"
 class _Loader(yaml.CSafeLoader):
     """The safe loader in C, but a date stays the text it is in JSON."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_scalar)  # type: ignore[type-var]
 
 
 @cache
@@ -55,6 +53,10 @@ BEYOND: dict[str, dict[str, str]] = {
 """Fields that work although the description we hold does not name them, and how we know."""
 YOUNGER = {"glm-5.2": "glm-5.1"}
 """Models that are younger than the description's list, and one of the same kind that is on it."""
+
+
+UNDESCRIBED = {("zhipu", "/embeddings")}
+"""Operations that only the vendor's SDK describes: this one is of open.bigmodel.cn, the document of api.z.ai."""
 
 
 def complaints(provider: str, request: HttpRequest) -> list[str]:

@@ -7,7 +7,8 @@ import pydantic
 import pytest
 
 from services.api.http.errors import invalid_body
-from services.api.schemas_invoke import MAX_DEPTH, InvokeIn, OptionsIn
+from services.api.schemas_invoke import InvokeIn, OptionsIn
+from services.api.schemas_json import MAX_DEPTH
 from shared.messages.chat import ChatOptionsV1
 
 CANARY = "canary-1n-the-body"
@@ -86,6 +87,19 @@ def test_a_schema_of_the_greatest_depth_is_taken() -> None:
     assert read(**CALL, options={"tools": [tool]}).options.of_chat().tools
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "-Infinity"])
+def test_a_number_that_would_arrive_as_null_is_refused(number: str) -> None:
+    schema = f'{{"type":"function","function":{{"name":"f","parameters":{{"a":[{{"b":{number}}}]}}}}}}'
+    for options in (f'{{"tools":[{schema}]}}', f'{{"provider_options":{{"openai":{{"x":{number}}}}}}}'):
+        with pytest.raises(pydantic.ValidationError, match="beyond what JSON can carry"):
+            InvokeIn.model_validate_json(f'{{"alias_name":"a","prompt":"x","options":{options}}}')
+
+
+def test_a_providers_other_name_is_understood() -> None:
+    told = read(**CALL, options={"provider_options": {"gemini": {"topK": 1}, "openai": {}}}).options.of_chat()
+    assert told.provider_options == {"google": {"topK": 1}, "openai": {}}
+
+
 USER = {"role": "user", "content": "x"}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "give one of 'prompt', 'messages' and 'input'"),
@@ -103,6 +117,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "x", "options": {"response_format": {"type": CANARY}}}, "There is no such 'type' here."),
     ({"prompt": "x", "options": {"response_format": {"type": "json_schema"}}}, "json_schema"),
     ({"prompt": "x", "options": {"provider_options": {"openai": deep(MAX_DEPTH + 1)}}}, "levels deep"),
+    ({"prompt": "x", "options": {"provider_options": {"openai": {"user": float("nan")}}}}, "beyond what JSON"),
+    ({"prompt": "x", "options": {"provider_options": {"google": {}, "gemini": {}}}}, "the same provider"),
     ({"messages": [{"role": "user"}]}, "'content' is missing"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "tool_call_id"),
     ({"messages": [{**USER, "tool_call_id": "c"}]}, "tool_call_id"),

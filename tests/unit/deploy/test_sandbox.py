@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.sandbox import MODELS, TICK_S, Answer, encode, respond, serve
+from deploy.local.sandbox import CHAT_MODELS, MODELS, TICK_S, Answer, encode, respond, serve
 
 KEY = "Bearer sandbox-abc"
 
@@ -103,5 +103,5 @@ def test_unreadable_requests_are_refused(body: bytes) -> None:
 
 
 def test_every_answer_is_labelled() -> None:
-    for model in MODELS:
+    for model in CHAT_MODELS:
         assert b"x-omnipost-simulated: true" in encode(chat(model))

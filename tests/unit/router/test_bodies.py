@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from services.router.domain.bodies import PIECE, Unpacking, UnreadableError, without, without_in_texts
+from services.router.domain.bodies import PIECE, Seams, Unpacking, UnreadableError, without, without_in_texts
 
 PREFIXES = ("sk-proj-", "sk-ant-api03-", "gsk_", "AIza", "", "sk-or-v1-")
 _LETTERS = string.ascii_letters + string.digits + "-_"
@@ -76,6 +76,24 @@ def test_texts_are_cleaned_like_bodies() -> None:
         cleaned = without_in_texts([key])
         for text in (f"ä {key} ß", f"part {key[9:30]}", "no key at all", key[:7]):
             assert cleaned(text).encode() == without(text.encode(), {}, [key])[0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 13, 1000])
+def test_a_key_that_comes_in_pieces_is_cut_out(size: int) -> None:
+    for prefix, key in _keys(50):
+        seams, text = Seams([key]), f"my key is {key}, and that is {key[len(prefix) :]}."
+        given = "".join(seams.clean("text", text[at : at + size]) for at in range(0, len(text), size))
+        windows = (key[at : at + PIECE] for at in range(len(prefix), len(key) - PIECE + 1))
+        assert not [window for window in windows if window in given]
+        assert given.startswith("my key is ")
+        assert given.endswith(".")
+        assert given.count("[removed]") == 2
+
+
+def test_two_texts_at_once_are_told_apart() -> None:
+    seams = Seams(["sk-Zq7aBcDeFg"])
+    given = [seams.clean(channel, text) for channel, text in ((0, "Zq7aB"), (1, "cDeFg"), (0, "cDeFg"))]
+    assert given == ["Zq7aB", "cDeFg", "[removed]"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -103,6 +103,7 @@ def test_what_is_longer_ago_than_half_a_minute_is_forgotten(seen: Seen) -> None:
         (Outcome.INVALID_KEY, 401, None, 30, True),
         (Outcome.INVALID_KEY, 400, None, 30, True),
         (Outcome.INVALID_KEY, 403, None, 30, False),
+        (Outcome.PROVIDER_ERROR, 429, None, 5, False),
     ],
 )
 def test_a_refused_key_rests_at_once_and_for_its_workspace_only(
@@ -118,6 +119,14 @@ def test_a_refused_key_rests_at_once_and_for_its_workspace_only(
     assert len([state for state in seen.breakers._states if isinstance(state, breaker.KeyScope)]) == 0
 
 
+def test_a_key_that_was_changed_rests_no_longer(seen: Seen) -> None:
+    for workspace in (1, 2):
+        seen.attempt(Outcome.INVALID_KEY, status=401, workspace=workspace)
+    seen.breakers.key_changed(1, "k1")
+    assert seen.rest_s() is None
+    assert seen.rest_s(workspace=2) is not None
+
+
 def test_what_a_tenant_causes_itself_never_counts(seen: Seen) -> None:
     own = set(Outcome) - TARGET_FAULTS - KEY_FAULTS - {Outcome.SUCCESS}
     for outcome in own:
@@ -130,6 +139,8 @@ def test_what_a_tenant_causes_itself_never_counts(seen: Seen) -> None:
         seen.attempt(Outcome.TIMEOUT, took_s=2.0, sent=False)
         seen.attempt(Outcome.INVALID_KEY)
         seen.attempt(Outcome.TIMEOUT, took_s=300.0, detail="total_timeout")
+        seen.attempt(Outcome.BAD_RESPONSE, status=400, detail="tool_use_failed")
+        seen.attempt(Outcome.BAD_RESPONSE, status=200, detail="bad_tool_call")
     assert seen.rest_s() is None
     assert seen.rest_s(workspace=2) is None
     assert seen.told == []

@@ -1,6 +1,9 @@
 """What a second model repeats of an answer that was cut is taken out, nothing else is."""
 
 import random
+from time import perf_counter
+
+import pytest
 
 from services.router.domain.overlap import SHORTEST, Overlap
 
@@ -36,6 +39,15 @@ def test_a_blank_at_the_seam_is_not_doubled() -> None:
     assert joined("Hello", " world") == "Hello world"
 
 
+def test_blanks_at_the_seam_are_said_once() -> None:
+    assert joined("One\n\n", "\n\nTwo") == "One\n\nTwo"
+    assert joined("One\n\n", "\n", "\nTwo") == "One\n\nTwo"
+    assert joined("One\n", "\n\nTwo") == "One\n\nTwo"
+    assert joined("if x: ", "  return") == "if x:  return"
+    assert joined("One\n\n", "Two") == "One\n\nTwo"
+    assert joined("One", "\n\nTwo") == "One\n\nTwo"
+
+
 def test_what_is_held_back_comes_in_the_end() -> None:
     assert joined(BEFORE, "The quick brown") == BEFORE + "The quick brown"
 
@@ -56,3 +68,32 @@ def test_any_cut_and_any_pieces_give_the_whole_answer() -> None:
         right += joined(whole[:cut], *pieces) == whole
     print(f"overlap: cuts=2000 seamless={right}")
     assert right >= 1_990  # a blank at the seam can be the model's or the cut's: nobody can tell
+
+
+def test_what_indents_the_next_line_stays() -> None:
+    assert joined("def f():\n", "    return 1") == "def f():\n    return 1"
+    assert joined("- a\n", "  - b") == "- a\n  - b"
+    assert joined("def f():\n    ", "    return 1") == "def f():\n    return 1"
+    assert joined("def f():\n    ", "\n    return 1") == "def f():\n    return 1"
+
+
+def test_whoever_was_given_the_beginning_repeats_all_of_it_or_nothing() -> None:
+    row = "x = [" + "0, " * 8
+
+    def prefilled(before: str, piece: str) -> str:
+        overlap = Overlap(before, exact=True)
+        return before + overlap.feed(piece) + overlap.flush()
+
+    assert prefilled(row, "0, 0, 0, 0, 0, 0, 1]") == row + "0, 0, 0, 0, 0, 0, 1]"
+    assert prefilled(row, row + "1]") == row + "1]"
+    assert prefilled("Hello ", " world") == "Hello world"
+
+
+@pytest.mark.parametrize("before", ["a" * 100_000, "".join(f"{number} " for number in range(60_000))])
+def test_a_long_answer_begun_anew_does_not_hold_everybody_up(before: str) -> None:
+    overlap, began = Overlap(before), perf_counter()
+    told = "".join(overlap.feed(before[at : at + 4]) for at in range(0, 20_000, 4))
+    taken = perf_counter() - began
+    print(f"overlap: characters={len(before)} pieces=5000 cpu_ms_per_piece={taken / 5:.3f}")
+    assert told == ""
+    assert taken < 5, "0.2 s a piece before only the end was searched"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from services.router.domain.breaker import Rest
 from services.router.domain.offer import Offer, Way
 from services.router.domain.plan import Candidate, Skipped, larger, overtaken, plan
-from services.router.domain.wish import PLAIN, Wish
+from services.router.domain.wish import Wish
 from shared.messages.catalogue import AliasV1, ModelV1, TargetV1
 from shared.messages.chat import ChatOptionsV1
 from shared.messages.vault import KeyV1, RestrictionsV1
@@ -54,7 +54,7 @@ def offers(*all_of: Offer) -> dict[str, Offer]:
 
 def test_the_written_order_is_kept_and_every_key_of_a_target_gets_its_turn() -> None:
     keys = [key("1", "b"), key("2", "a"), key("3", "a")]
-    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), PLAIN)
+    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), Wish())
     assert [(step.target.provider, step.key_id) for step in steps] == [("a", "2"), ("a", "3"), ("b", "1")]
     assert all(isinstance(step, Candidate) for step in steps)
 
@@ -87,7 +87,7 @@ def test_every_reason_to_pass_over_a_target() -> None:
 
 def test_a_missing_scope_is_told_before_a_missing_adapter() -> None:
     video = alias("future", capability=Capability.VIDEO_GENERATION)
-    [step] = plan(video, [key("1", "future")], offers(offer("future", chat=False)), PLAIN)
+    [step] = plan(video, [key("1", "future")], offers(offer("future", chat=False)), Wish())
     assert isinstance(step, Skipped)
     assert step.outcome is Outcome.UNSUPPORTED_SCOPE
 
@@ -99,7 +99,7 @@ OTHER = RestrictionsV1(models=frozenset({"n", "m-*"}))
 def test_a_restricted_key_serves_only_what_it_is_for() -> None:
     known = offers(offer("a", region="eu"), offer("b", region="us"), offer("c"))
     keys = [key("1", "a", restrictions=EU), key("2", "b", restrictions=EU), key("3", "c", restrictions=EU)]
-    steps = plan(alias("a", "b", "c"), keys, known, PLAIN)
+    steps = plan(alias("a", "b", "c"), keys, known, Wish())
     assert [type(step) for step in steps] == [Candidate, Skipped, Skipped]
     assert isinstance(steps[0], Candidate)
     assert (steps[0].restricted, steps[0].region) == (True, "eu")
@@ -110,7 +110,7 @@ def test_a_restricted_key_serves_only_what_it_is_for() -> None:
 
 def test_another_key_of_the_same_target_takes_over_from_a_restricted_one() -> None:
     keys = [key("1", "a", restrictions=OTHER), key("2", "a"), key("3", "b", restrictions=OTHER)]
-    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), PLAIN)
+    steps = plan(alias("a", "b"), keys, offers(offer("a"), offer("b")), Wish())
     assert [(type(step), step.key_id) for step in steps] == [(Candidate, "2"), (Skipped, "3")]
     assert isinstance(steps[0], Candidate)
     assert not steps[0].restricted
@@ -134,7 +134,7 @@ KEYS = st.lists(
 
 @given(KEYS, st.permutations("abc"))
 def test_only_usable_keys_are_ever_candidates_and_no_target_is_forgotten(keys: list[KeyV1], chain: list[str]) -> None:
-    steps = plan(alias(*chain), keys, offers(*map(offer, "abc")), PLAIN)
+    steps = plan(alias(*chain), keys, offers(*map(offer, "abc")), Wish())
     by_id = {one.id: one for one in keys}
     for step in steps:
         if isinstance(step, Candidate):
@@ -160,7 +160,7 @@ def test_a_completion_goes_to_the_endpoint_of_its_model_and_an_embedding_to_who_
         offer("neither", ModelV1(id="m", capabilities=(EMBEDDING,)), completion=OWN), offer("endless", instruct),
     )  # fmt: skip
     keys = [key(name, name) for name in known]
-    steps = plan(alias(*known, capability=COMPLETION), keys, known, PLAIN)
+    steps = plan(alias(*known, capability=COMPLETION), keys, known, Wish())
     ways = {step.target.provider: step.way for step in steps if isinstance(step, Candidate)}
     assert ways == {"own": COMPLETION, "mapped": Capability.CHAT, "unknown": Capability.CHAT}
     skipped = {step.target.provider: (step.outcome, step.detail) for step in steps if isinstance(step, Skipped)}
@@ -169,7 +169,7 @@ def test_a_completion_goes_to_the_endpoint_of_its_model_and_an_embedding_to_who_
         "endless": (Outcome.UNAVAILABLE, "provider_without_capability"),
     }
     known = offers(offer("a", embedding=Way(frozenset())), offer("b", chatty, embedding=OWN), offer("c"))
-    steps = plan(alias(*known, capability=EMBEDDING), [key(name, name) for name in known], known, PLAIN)
+    steps = plan(alias(*known, capability=EMBEDDING), [key(name, name) for name in known], known, Wish())
     assert [step.way if isinstance(step, Candidate) else step.detail for step in steps] == [
         EMBEDDING, "model_without_capability", "provider_without_capability",
     ]  # fmt: skip
@@ -178,13 +178,13 @@ def test_a_completion_goes_to_the_endpoint_of_its_model_and_an_embedding_to_who_
 def test_what_rests_is_tried_last_in_its_order_and_says_why() -> None:
     keys = [key("1", "a"), key("2", "b"), key("3", "b"), key("4", "c")]
     tired = Rest(9.0, Outcome.RATE_LIMITED)
-    steps = plan(alias("a", "b", "c", "d"), keys, offers(*map(offer, "abc")), PLAIN,
+    steps = plan(alias("a", "b", "c", "d"), keys, offers(*map(offer, "abc")), Wish(),
                  rests=lambda _, key_id: tired if key_id in ("1", "2") else None)  # fmt: skip
     assert [step.key_id for step in steps] == ["3", "4", None, "1", "2"]
     candidates = [step for step in steps if isinstance(step, Candidate)]
     assert [(one.place, one.resting) for one in candidates] == [(1, None), (2, None), (0, tired), (1, tired)]
     assert [overtaken(steps, one) for one in candidates] == [candidates[2], candidates[2], None, candidates[2]]
-    assert all(isinstance(step, Candidate) for step in plan(alias("a"), keys, offers(offer("a")), PLAIN,
+    assert all(isinstance(step, Candidate) for step in plan(alias("a"), keys, offers(offer("a")), Wish(),
                                                              rests=lambda *_: tired))  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_after_a_window_was_too_small_only_larger_or_unknown_ones_are_left() -> 
         *(offer(name, ModelV1(id="m", context_window=size)) for name, size in zip("abc", (8, 32, 8), strict=True))
     )
     steps = plan(
-        alias("a", "b", "c", "d", "e"), [key(name, name) for name in "abcd"], known | offers(offer("d")), PLAIN
+        alias("a", "b", "c", "d", "e"), [key(name, name) for name in "abcd"], known | offers(offer("d")), Wish()
     )
     assert [step.window for step in steps if isinstance(step, Candidate)] == [8, 32, 8, None]
     assert [step.target.provider for step in larger(steps, 8)] == ["b", "d", "e"]

@@ -149,6 +149,14 @@ def test_what_the_table_lacks_stands_in_our_own() -> None:
         ("openai", "gpt-audio"),
         ("openai", "gpt-image-1"),
         ("openrouter", "perplexity/sonar-deep-research"),
+        ("openrouter", "perplexity/sonar"),
+        ("openrouter", "perplexity/sonar-pro"),
+        ("openrouter", "openai/gpt-4o-search-preview"),
+        ("openrouter", "openai/o3-deep-research"),
+        ("openai", "gpt-4o-search-preview"),
+        ("openai", "gpt-4o-mini-search-preview-2025-03-11"),
+        ("openai", "gpt-5-search-api"),
+        ("openai", "o4-mini-deep-research"),
     ],
 )
 def test_a_model_that_is_also_paid_otherwise_has_no_price(provider: str, model: str) -> None:

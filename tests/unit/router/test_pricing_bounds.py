@@ -122,7 +122,7 @@ def test_everything_in_a_request_counts() -> None:
     _grows(plain, plain | {"options": ChatOptionsV1(tools=(WEATHER,))}, 1_024 + len(WEATHER.model_dump_json()))
     schema = ResponseFormatV1(type="json_schema", schema_={"type": "object"})
     _grows(plain, plain | {"options": ChatOptionsV1(response_format=schema)}, 1_024)
-    _grows(plain, plain | {"options": ChatOptionsV1(provider_options={"openai": {"x": "y" * 100}})}, 100)
+    _grows(plain, plain | {"options": ChatOptionsV1(provider_options={"openai": {"x": "y" * 100}})}, 1_124)
 
 
 def test_embedding_is_bounded_by_its_bytes_and_needs_no_price_of_output() -> None:
