@@ -13,7 +13,7 @@ from pathlib import Path
 from services.api.domain.pulled import Pulled, cursor_of, pulled_of
 from services.api.domain.tables import ndjson_page
 from shared.bus import Bus
-from shared.errors import unavailable
+from shared.errors import Code, OmniError, unavailable
 from shared.messages.export import CallPageV1, ReadCallsV1
 
 # Each takes a process of some 20 MB, 70 for Parquet.
@@ -69,7 +69,13 @@ class Exports:
         )
 
     async def _read(self, query: ReadCallsV1) -> CallPageV1:
-        return await self._bus.request(query, CallPageV1, timeout=PAGE_TIMEOUT_S, repeatable=True)
+        try:
+            return await self._bus.request(query, CallPageV1, timeout=PAGE_TIMEOUT_S)
+        except OmniError as error:
+            if error.code is not Code.UNAVAILABLE:
+                raise
+        # Another replica has the same page.
+        return await self._bus.request(query, CallPageV1, timeout=PAGE_TIMEOUT_S)
 
     async def _pages(self, query: ReadCallsV1, page: CallPageV1) -> AsyncIterator[CallPageV1]:
         yield page

@@ -24,9 +24,9 @@ UNREADY_AFTER_S = 3.0
 class Settlements:
     """Publishes finished attempts. What a killed process could not publish, metering's sweeper charges in full."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, clock: Clock | None = None) -> None:
         self._bus = bus
-        self._clock: Clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._late: set[asyncio.Task[None]] = set()
         self._stored: deque[tuple[float, CallFinishedV1]] = deque(maxlen=KEEP_AT_MOST)
         self._refused_since: float | None = None

@@ -1,7 +1,7 @@
 """Contracts of content: what calls were about and what was answered, kept only where a workspace has opted in.
 
 The router seals it under a key of the vault's, metering keeps it and cannot open it, the edge opens it for people who
-may read it. It travels on core NATS and never enters a stream. See ``docs/decisions/0015-content.md``.
+may read it. It travels on core NATS and never enters a stream. See ``docs/decisions/0017-content.md``.
 """
 
 from datetime import datetime

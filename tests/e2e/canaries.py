@@ -97,9 +97,12 @@ def _spellings(piece: str, mark: int) -> Iterator[tuple[str, bytes, bytes, int]]
         "HEX": lambda text: text.encode().hex().upper().encode(),
         "url": lambda text: quote(text, safe="").encode(),
         "url, small letters": lambda text: quote(text, safe="").replace("%2B", "%2b").encode(),
+        "json": lambda text: "".join(f"\\u{ord(sign):04x}" for sign in text).encode(),
         # Without the last byte the two byte orders look the same.
         "utf-16": lambda text: text.encode("utf-16-le")[:-1],
     }
+    if "+" in piece:
+        writers["json, signs only"] = lambda text: text.replace("+", "\\u002b").encode()
     for form, write in writers.items():
         yield form, write(piece), write(marker), _length(write, piece[:mark])
     for shift in range(3):

@@ -19,6 +19,8 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "HEX": lambda piece: piece.encode().hex().upper().encode(),
     "url": lambda piece: quote(piece, safe="").encode(),
     "url, small letters": lambda piece: quote(piece, safe="").replace("%2B", "%2b").encode(),
+    "json": lambda piece: "".join(f"\\u{ord(sign):04x}" for sign in piece).encode(),
+    "json, signs only": lambda piece: piece.replace("+", "\\u002b").encode(),
     "utf-16-le": lambda piece: piece.encode("utf-16-le"),
     "utf-16-be": lambda piece: piece.encode("utf-16-be"),
     "base64": lambda piece: base64.b64encode(piece.encode()),

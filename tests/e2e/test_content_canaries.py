@@ -91,7 +91,8 @@ async def _ended(watched: Watched, talk: Talk, opened: dict[str, dict[str, Any]]
     audit = ok(await talk.owner.get("/ai-audit", limit=500))["items"]
     read = {entry["facts"]["attempt_id"] for entry in audit if entry["action"] == "content_opened"}
     assert read == set(attempts)
-    old = "UPDATE metering.ai_call_contents SET stored_at = stored_at - interval '31 days' WHERE attempt_id = %s RETURNING 1"
+    table, days = "metering.ai_call_contents", "interval '31 days'"
+    old = f"UPDATE {table} SET stored_at = stored_at - {days} WHERE attempt_id = %s RETURNING 1"
     await watched.stack.query(old, attempts[0])
     here = f"/ai-workspaces/{talk.workspace}/retention"
     for status, attempt in ((404, attempts[0]), (200, attempts[1])):

@@ -83,7 +83,7 @@ async def test_memory_stays_and_rows_flow(world: World, stack: Stack, workspace:
 
 async def test_a_client_that_leaves_ends_the_work(stack: Stack, world: World, workspace: int) -> None:
     renderers = set(stack.children("api"))
-    async with httpx2.AsyncClient(base_url=stack.base_url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=stack.base_url, timeout=60, trust_env=False) as http:
         caller: Caller = world.admin
         query = {"workspace_id": str(workspace), "format": "focus"}
         async with http.stream("GET", "/ai-usage/export", params=query, headers=caller._headers) as answer:

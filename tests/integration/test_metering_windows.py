@@ -161,6 +161,8 @@ async def test_each_level_is_told_once_a_period(world: World, workspace: int) ->
 async def test_alerts_wait_for_a_stream_that_is_away_and_are_told_once(
     world: World, app: Metering, workspace: int
 ) -> None:
+    untold = "SELECT alert_id FROM budget_alerts WHERE told_at IS NULL"
+    await world.until(lambda: not world.sql(untold))
     stream = world.api.client.jetstream()
     config = (await stream.stream_info("ALERTS")).config
     await stream.delete_stream("ALERTS")
@@ -168,7 +170,6 @@ async def test_alerts_wait_for_a_stream_that_is_away_and_are_told_once(
     await world.reserve(workspace, key)
     with pytest.raises(OmniError):
         await app.teller.tell()
-    untold = "SELECT alert_id FROM budget_alerts WHERE told_at IS NULL"
     assert len(world.sql(untold)) == 2
     await stream.add_stream(config)
     app.teller.wake()

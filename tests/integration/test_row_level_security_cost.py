@@ -41,12 +41,15 @@ FILL = f"""
             attempt_index, tokens, period_start, created_at, expires_at)
         SELECT gen_random_uuid(), 'c', g % 2000, gen_random_uuid(), 'p', 'm', 'a', 'chat', 0, 1, '{PERIOD}', now(),
             now() + interval '1 hour' FROM generate_series(1, 20000) g;
+    INSERT INTO ended_attempts (attempt_id, workspace_id, state)
+        SELECT gen_random_uuid(), g % 2000, 'settled' FROM generate_series(1, 20000) g;
     INSERT INTO ai_call_logs (attempt_id, call_id, workspace_id, key_id, provider, model, alias_name, capability,
             attempt_index, outcome, billing, charged_usd_micros, started_at, finished_at)
         SELECT gen_random_uuid(), 'c', g % 50, gen_random_uuid(), 'p', 'm', 'a', 'chat', 0, 'ok', 'cost', 1,
             now() - g * interval '1 second', now() FROM generate_series(1, 50000) g;
     INSERT INTO usage_rollups SELECT w, now() - h * interval '1 hour', 'p', 'a', 'm', gen_random_uuid(), 'chat', 'own',
-        'success', 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0 FROM generate_series(1, 500) w, generate_series(1, 40) h;
+        'success', 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0
+        FROM generate_series(1, 500) w, generate_series(1, 40) h;
     INSERT INTO ended_attempts (attempt_id, workspace_id, state)
         SELECT gen_random_uuid(), g % 2000, 'settled' FROM generate_series(1, 20000) g;
     ANALYZE;
