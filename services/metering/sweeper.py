@@ -1,4 +1,4 @@
-"""What nobody asks for but must happen: holds whose end nobody reported expire, and the next months' partitions are made."""
+"""What nobody asks for but must happen: holds whose end nobody told expire, and partitions are made ahead."""
 
 import asyncio
 from collections.abc import Callable

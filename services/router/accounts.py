@@ -62,6 +62,8 @@ class Accounts:
                 "capability": job.alias.capability,
                 "attempt_index": ticket.index,
                 "fallback_reason": job.fallback_reason,
+                "fallback_from": job.fallback_from,
+                "first_token_ms": None if ticket.first_s is None else round(1000 * ticket.first_s),
                 "latency_ms": round(1000 * (self._clock.monotonic() - ticket.began)),
                 "started_at": ticket.started_at,
                 "finished_at": self._clock.now(),

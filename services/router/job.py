@@ -19,7 +19,7 @@ from services.router.providers.base import (
     Pending,
 )
 from services.router.telling import Telling
-from shared.messages.catalogue import AliasV1
+from shared.messages.catalogue import AliasV1, TargetV1
 from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1, InvokeV1, TokensV1
 from shared.messages.vocabulary import Outcome
@@ -48,6 +48,7 @@ class Job:
     sink: Sink | None = None
     is_last: bool = True
     fallback_reason: Outcome | None = None
+    fallback_from: TargetV1 | None = None
     resume: str | None = field(default=None, repr=False)
     prefill: bool = True
 

@@ -85,7 +85,9 @@ class Walk:
     async def _at(self, candidate: Candidate, rest: Sequence[Candidate]) -> tuple[Attempted, Decision]:
         """Try one target, again where that makes sense."""
         self._job.is_last = all(one.target == candidate.target for one in rest)
-        self._job.fallback_reason = conclusion.fallback_reason(self.done, view_of(candidate, Outcome.UNKNOWN))
+        passed = conclusion.passed_by(self.done, view_of(candidate, Outcome.UNKNOWN))
+        self._job.fallback_reason = passed.outcome if passed is not None else None
+        self._job.fallback_from = _target(passed) if passed is not None else None
         tries = 0
         while True:
             attempted = await self._once(candidate)

@@ -205,5 +205,7 @@ def _rows(connection: Any, name: str, service: str, table: sql.Identifier, works
     if owner == "workspace_id" and "workspace_id" not in columns:
         return []
     # When a key is to be checked again the vault plans by itself, some time after it was stored.
-    query = sql.SQL(f"SELECT (to_jsonb(t) - 'next_check_at')::text FROM {{}} t WHERE {owner} = %s ORDER BY 1").format(table)
+    query = sql.SQL(f"SELECT (to_jsonb(t) - 'next_check_at')::text FROM {{}} t WHERE {owner} = %s ORDER BY 1").format(
+        table
+    )
     return [row[0] for row in connection.execute(query, (workspace,))]

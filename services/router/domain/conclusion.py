@@ -84,7 +84,13 @@ def fallback_reason(attempts: Sequence[AttemptV1], by: AttemptV1 | None) -> Outc
 
     ``by``: the attempt that answers, or is about to be made; None when none is.
     """
-    return next((one.outcome for one in attempts if one.outcome is not Outcome.SUCCESS and not _same(one, by)), None)
+    first = passed_by(attempts, by)
+    return first.outcome if first is not None else None
+
+
+def passed_by(attempts: Sequence[AttemptV1], by: AttemptV1 | None) -> AttemptV1 | None:
+    """The first choice that did not answer, so that ``by`` answers in its place; None when it answers itself."""
+    return next((one for one in attempts if one.outcome is not Outcome.SUCCESS and not _same(one, by)), None)
 
 
 def _same(one: AttemptV1, by: AttemptV1 | None) -> bool:
@@ -95,9 +101,8 @@ def warnings(attempts: Sequence[AttemptV1], near_cap: Sequence[BudgetV1]) -> tup
     """What a caller with an answer should still know: the fallback, and budgets at 80 % or more."""
     found = []
     answered = attempts[-1] if attempts else None
-    if fallback_reason(attempts, answered) is not None:
-        passed = (one for one in attempts if one.outcome is not Outcome.SUCCESS and not _same(one, answered))
-        found.append(_fallback_warning(next(passed)))
+    if (passed := passed_by(attempts, answered)) is not None:
+        found.append(_fallback_warning(passed))
     found += [WarningV1(code="budget_warning", detail=_usage(budget)) for budget in near_cap]
     return tuple(found)
 

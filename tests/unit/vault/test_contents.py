@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from services.vault.domain import envelope
 from services.vault.domain.contents import content_key, parse_salt, place_of
@@ -83,7 +84,7 @@ def test_a_key_is_read_from_the_vault_only_and_for_its_place_only() -> None:
     key = secrets.token_bytes(32)
 
     def given(signer: sealing.VaultIdentity, salt: bytes = SALT) -> ContentKeyV1:
-        public = sealing.X25519PublicKey.from_public_bytes(sealing.decode(reader.public_key))
+        public = X25519PublicKey.from_public_bytes(sealing.decode(reader.public_key))
         info = contents.key_info(PLACE, SALT)
         sealed = sealing.seal(key, public, info)
         return ContentKeyV1(
