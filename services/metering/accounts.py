@@ -13,7 +13,7 @@ from psycopg import AsyncCursor
 from psycopg.rows import class_row
 
 from services.metering.connection import Raw
-from services.metering.domain.ledger import Account, Amounts, Caps, Owner, Place, Span, Window, starts_of
+from services.metering.domain.ledger import NO_CAPS, Account, Amounts, Caps, Owner, Place, Span, Window, starts_of
 from shared.messages.vocabulary import Funds
 
 _OWNED = """
@@ -75,8 +75,8 @@ class BudgetRow:
             workspace_id=self.workspace_id,
             key_id=self.key_id,
             funds=Funds(self.funds),
-            month=Window(Caps(self.cap_usd_micros, self.cap_tokens, self.cap_requests)),
-            day=Window(Caps(self.day_cap_usd_micros, self.day_cap_tokens, self.day_cap_requests)),
+            month=Window(_caps(self.cap_usd_micros, self.cap_tokens, self.cap_requests)),
+            day=Window(_caps(self.day_cap_usd_micros, self.day_cap_tokens, self.day_cap_requests)),
             blocked=self.blocked,
             halted=self.halted_why,
             line=tuple(_place(*place) for place in self.line or ()),
@@ -156,6 +156,11 @@ async def lock_accounts(raw: Raw, owners: Iterable[Owner], now: datetime) -> Loc
 async def create_workspaces(raw: Raw, workspaces: Iterable[int]) -> None:
     """Give each workspace its own budget, without caps, unless it has one."""
     await raw.execute(_CREATE_WORKSPACES, (sorted(workspaces),))
+
+
+def _caps(usd_micros: int | None, tokens: int | None, requests: int | None) -> Caps:
+    caps = Caps(usd_micros, tokens, requests)
+    return NO_CAPS if caps == NO_CAPS else caps
 
 
 def _place(attempt: str, since: str, until: str) -> Place:

@@ -49,7 +49,7 @@ class Line:
 
 def invoice(format_: str, path: Path) -> set[Line]:
     """The invoice as a stranger computes it from a file."""
-    columns = ("BillingAccountId", "SubAccountId", "ResourceName", _DAY.format("ChargePeriodStart"), "BilledCost")
+    columns = ("x_WorkspaceId", "SubAccountId", "ResourceName", _DAY.format("ChargePeriodStart"), "BilledCost")
     if format_ != "focus":
         columns = ("workspace_id", "key_id", "model", _DAY.format("started_at"), "charged_usd")
     *groups, amount = columns

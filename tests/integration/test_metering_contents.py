@@ -163,7 +163,7 @@ async def test_nothing_is_stored_once_zero_retention_has_been_answered(
 
         tasks = [asyncio.create_task(storing()) for _ in range(8)]
         await asyncio.sleep(0)
-        await world.until(lambda mine=mine: count(world, mine) != 0)  # type: ignore[misc]
+        await world.until(lambda mine=mine: count(world, mine) != 0)
         await wish(world, mine, zero_retention=True)
         answered.set()
         late += sum(await asyncio.gather(*tasks))

@@ -3,7 +3,8 @@
 One row an attempt. What it took from its budget is all four costs: BilledCost, EffectiveCost, ListCost and
 ContractedCost (there are no discounts here), so the file adds up to what /ai-usage calls charged. An attempt is one
 priced request of a model; its tokens are what was consumed. ``ServiceProviderName`` and ``HostProviderName`` are the
-names FOCUS 1.3 gives to provider and host. Custom columns begin with ``x_``, as the specification wants it.
+names FOCUS 1.3 gives to provider and host. Quantities have a decimal point and ids are no numbers, so that readers who
+guess a CSV's types guess those of the specification. Custom columns begin with ``x_``, as the specification wants it.
 """
 
 import json
@@ -82,7 +83,7 @@ class _Sheet:
 _Column = Callable[[_Sheet], Iterable[object]]
 
 
-def _always(value: str | int | None) -> _Column:
+def _always(value: str | None) -> _Column:
     return lambda sheet: repeat(value, len(sheet.calls["attempt_id"]))
 
 
@@ -104,7 +105,7 @@ def _seller(sheet: _Sheet) -> Iterable[object]:
 
 COLUMNS: Mapping[str, _Column] = {
     "BilledCost": _charged,
-    "BillingAccountId": _number("workspace_id"),
+    "BillingAccountId": lambda sheet: [f"workspace-{one}" for one in sheet.calls["workspace_id"]],
     "BillingAccountName": lambda sheet: [f"Workspace {one}" for one in sheet.calls["workspace_id"]],
     "BillingAccountType": _always("Workspace"),
     "BillingCurrency": _always("USD"),
@@ -119,17 +120,18 @@ COLUMNS: Mapping[str, _Column] = {
     "ChargeFrequency": _always("Usage-Based"),
     "ChargePeriodEnd": lambda sheet: sheet.hours(1),
     "ChargePeriodStart": lambda sheet: sheet.hours(0),
-    "ConsumedQuantity": lambda sheet: sheet.tokens,
+    "ConsumedQuantity": lambda sheet: [None if tokens is None else f"{tokens}.0" for tokens in sheet.tokens],
     "ConsumedUnit": lambda sheet: [None if tokens is None else "Tokens" for tokens in sheet.tokens],
     "ContractedCost": _charged,
     "ContractedUnitPrice": _charged,
     "EffectiveCost": _charged,
     "HostProviderName": _same("provider"),
+    "InvoiceId": _always(None),
     "InvoiceIssuerName": _seller,
     "ListCost": _charged,
     "ListUnitPrice": _charged,
     "PricingCategory": _always("Standard"),
-    "PricingQuantity": _always(1),
+    "PricingQuantity": _always("1.0"),
     "PricingUnit": _always("Requests"),
     "ProviderName": _seller,
     "PublisherName": _same("provider"),
@@ -158,6 +160,7 @@ COLUMNS: Mapping[str, _Column] = {
     "x_InputTokens": _number("input_tokens"),
     "x_OutputTokens": _number("output_tokens"),
     "x_StartedAt": _same("started_at"),
+    "x_WorkspaceId": _number("workspace_id"),
 }
 
 

@@ -60,7 +60,8 @@ def near_cap(ask: Ask, accounts: Mapping[Owner, Account]) -> tuple[tuple[Account
 
 def _refusal(ask: Ask, accounts: Mapping[Owner, Account]) -> Decision | None:
     """Why no waiting would help; None: it would, or is not needed."""
-    key, workspace = (accounts.get(owner) for owner in ask.owners)
+    of_key, of_workspace = ask.owners
+    key, workspace = accounts.get(of_key), accounts.get(of_workspace)
     if key is None:
         # An account that is not there cannot say yes: fail closed.
         return Decision(ask.attempt_id, Refusal.KEY_BLOCKED)
@@ -68,10 +69,7 @@ def _refusal(ask: Ask, accounts: Mapping[Owner, Account]) -> Decision | None:
         # A workspace without an account for platform funds has never been given any.
         why = Refusal.KEY_BLOCKED if ask.funds is Funds.OWN else Refusal.BUDGET_EXCEEDED
         return Decision(ask.attempt_id, why)
-    involved = (key, workspace)
-    return next(filter(None, (_closed(ask, account) for account in involved)), None) or next(
-        filter(None, (_hopeless(ask, account) for account in involved)), None
-    )
+    return _closed(ask, key) or _closed(ask, workspace) or _hopeless(ask, key) or _hopeless(ask, workspace)
 
 
 def _closed(ask: Ask, account: Account) -> Decision | None:
@@ -105,7 +103,7 @@ def _stop(ask: Ask, admitted: Admitted, now: datetime) -> Decision | None:
 
 
 def _is_behind(ask: Ask, account: Account, now: datetime) -> bool:
-    return any(
+    return bool(account.line) and any(
         place.until > now and place.order < ask.order and place.attempt_id != ask.attempt_id for place in account.line
     )
 
@@ -130,7 +128,7 @@ def _take_place(owner: Owner, ask: Ask, admitted: Admitted, now: datetime) -> No
 def _leave_line(ask: Ask, admitted: Admitted) -> None:
     for owner in ask.owners:
         line = admitted.standing[owner].line if owner in admitted.standing else ()
-        if any(place.attempt_id == ask.attempt_id for place in line):
+        if line and any(place.attempt_id == ask.attempt_id for place in line):
             _store(owner, tuple(place for place in line if place.attempt_id != ask.attempt_id), admitted)
 
 

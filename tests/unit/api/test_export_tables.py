@@ -88,7 +88,7 @@ def test_focus_says_when_who_and_how_much() -> None:
     assert (own["ChargePeriodStart"], own["ChargePeriodEnd"]) == ("2026-12-31T23:00:00Z", "2027-01-01T00:00:00Z")
     assert (own["ProviderName"], own["InvoiceIssuerName"], own["PublisherName"]) == ("openai", "openai", "openai")
     assert (platform["ProviderName"], platform["PublisherName"]) == ("OmniPost", "openai")
-    assert (own["ConsumedQuantity"], own["ConsumedUnit"]) == ("15", "Tokens")
+    assert (own["ConsumedQuantity"], own["ConsumedUnit"]) == ("15.0", "Tokens")
     assert (platform["ConsumedQuantity"], platform["ConsumedUnit"]) == ("", "")
     assert {own[name] for name in ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")} == {"0.000026"}
     assert json.loads(own["Tags"]) == {

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import fields, replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,7 +23,8 @@ ROOT, SALT = bytes(range(32)), bytes(range(32, 64))
 
 def elsewhere(place: ContentPlace) -> list[ContentPlace]:
     """Every other place that differs in one field."""
-    return [replace(place, **{item.name: 9 if item.name == "workspace_id" else str(uuid4())}) for item in fields(place)]
+    changes: list[dict[str, Any]] = [{item.name: str(uuid4())} for item in fields(place)[1:]]
+    return [replace(place, workspace_id=9), *(replace(place, **change) for change in changes)]
 
 
 def test_the_key_of_a_place_is_known_and_no_other_place_has_it() -> None:
