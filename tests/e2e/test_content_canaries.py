@@ -50,6 +50,12 @@ async def test_prompts_and_answers_are_nowhere(tmp_path_factory: pytest.TempPath
 
 async def _what_is_stored(watched: Watched, talk: Talk, echo: Echo) -> dict[str, dict[str, Any]]:
     """Every stored content, opened: each word that reached a provider is in one, as it was said and answered."""
+    held = "SELECT 1 FROM metering.reservations WHERE workspace_id = %s AND state = 'held'"
+
+    async def all_settled() -> bool | None:
+        return None if await watched.stack.query(held, talk.workspace) else True
+
+    await eventually(all_settled, within_s=30)
     calls = await watched.world.calls(talk.workspace, len(WAYS) + 1)
 
     async def all_of_it() -> dict[str, dict[str, Any]] | None:
