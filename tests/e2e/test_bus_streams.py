@@ -163,7 +163,7 @@ async def test_what_jetstream_repeats_is_no_record(stack: Stack) -> None:
         question = json.dumps({"last_by_subj": kept}).encode()
         await router.publish(WHOLE_BUCKET, question, reply=CallFinishedV1.subject)
         await router.flush()
-        await eventually(lambda: _logged(stack, "metering", "not said by its owner", dropped), within_s=10)
+        await eventually(lambda: _logged(stack, "metering", "not said by its owner", dropped), within_s=25)
     assert not await _settled(stack, call_id)
     print("records repeated by JetStream: 1, taken for the router's: 0")
 

@@ -130,7 +130,9 @@ async def test_a_workspace_that_has_not_opted_in_is_asked_about_once(
     stranger = workspace + 1
     upstream.always("POST", CHAT, chat_answer())
     mine, theirs = await alias_at(world, workspace, upstream), await alias_at(world, stranger, upstream)
-    await world.call(workspace, mine)
+    first = str(uuid4())
+    await world.call(workspace, mine, first)
+    await keepers.of_call(first)  # whether to keep it is asked beside the call
     before = keepers.asked_policies
     for _ in range(50):
         await world.call(stranger, theirs)
