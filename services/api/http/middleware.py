@@ -14,7 +14,8 @@ from shared.telemetry import Telemetry
 
 # A UUID, or a span or trace id. Anything longer or freer could be a key that somebody has put here by mistake.
 _REQUEST_ID = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_OURS = re.compile(r"/(?:ai-(?:provider-changes|dead-letters|ledger-actions|[a-z]{1,16})|healthz|readyz|openapi\.json)?(?=/|$)")
+_TWO_WORDS = "provider-changes|dead-letters|ledger-actions"
+_OURS = re.compile(rf"/(?:ai-(?:{_TWO_WORDS}|[a-z]{{1,16}})|healthz|readyz|openapi\.json)?(?=/|$)")
 _FIXED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
