@@ -63,7 +63,8 @@ class TestLedgerUsage:
         _print(small, found, large)
         noise = found.pop(PING).p95
         # A machine that is busy with other things answers nothing in time: an empty request says how busy it is.
-        assert max(times.p95 for times in found.values()) < 50 + noise
+        # The reduced run may share its machine: its printed times are to be read, and only their growth is judged.
+        assert max(times.p95 for times in found.values()) < (50 if full_run() else 1_000) + noise
         assert sum(times.p50 for times in found.values()) < 1.5 * sum(small[name].p50 for name in found)
 
     async def test_finished_calls_per_second(self, world: World) -> None:
