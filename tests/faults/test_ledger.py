@@ -154,6 +154,8 @@ class TestLedgerUnderFire:
         assert verdict.rows >= len(load.provider.journal)
 
     async def test_the_whole_event_stream_again_changes_nothing(self, load: Load) -> None:
+        # Metering may have died at one of the rare points just now.
+        await eventually(lambda: ready(load.stack), within_s=30)
         before, usage = await audit(load), await load.world.usage(load.workspace)
         replayed = await _replay(load)
         after = await audit(load)
