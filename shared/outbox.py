@@ -19,7 +19,7 @@ from shared.messages.base import Record
 
 BATCH = 100
 LOOK_AGAIN_S = 5.0
-_LONGEST_PAUSE_S = 60.0
+_LONGEST_PAUSE_S = 30.0
 _WAITING = "SELECT alert_id, body FROM {table} WHERE told_at IS NULL ORDER BY raised_at, alert_id LIMIT :n"
 _TOLD = "UPDATE {table} SET told_at = :now WHERE alert_id = ANY(:told) AND told_at IS NULL"
 
@@ -85,7 +85,8 @@ class Outbox:
                 pause = LOOK_AGAIN_S
             except OmniError as error:
                 # Without its consumer the stream may not be there yet; nothing else must suffer from that.
-                self._log.warning("records wait to be published", name=self._kind.__name__, exc=error)
+                if pause == LOOK_AGAIN_S:
+                    self._log.warning("records wait to be published", name=self._kind.__name__, exc=error)
                 pause = min(_LONGEST_PAUSE_S, pause * 2)
             except Exception as error:  # noqa: BLE001 - the loop must outlive whatever one round met
                 self._log.error("records cannot be published", name=self._kind.__name__, exc=error)

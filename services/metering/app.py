@@ -19,13 +19,14 @@ from services.metering.settler import Settler
 from services.metering.store import Store
 from services.metering.subscribers import subscribe, subscribe_books, subscribe_contents, subscribe_exports
 from services.metering.sweeper import Sweeper
-from services.metering.teller import Teller
 from shared import logs
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.messages.alerts import BudgetAlertV1
 from shared.messages.base import Service
 from shared.messages.router import CallFinishedV1
+from shared.outbox import Outbox
 from shared.records import RecordConsumer
 from shared.runtime import Stop, load_settings
 from shared.telemetry import Telemetry
@@ -49,7 +50,7 @@ class Metering:
         store, reports = Store(self.database), Reports(self.database)
         budgets = Budgets(self.database)
         subscribe(self.bus, MeteringService(self.ledger, budgets, reports, store, clock, self.consumer.check))
-        self.teller = Teller(self.database, self.bus, clock)
+        self.teller = Outbox(self.database, self.bus, clock, BudgetAlertV1, "budget_alerts")
         self.books = Connection(self.database)
         subscribe_books(
             self.bus,
@@ -74,7 +75,7 @@ class Metering:
         await self.sweeper.start()
         await self.purger.start()
         await self.forgetter.start()
-        await self.teller.start()
+        self.teller.begin()
         await self.notices.start()
 
     async def stop(self, grace_s: float) -> None:

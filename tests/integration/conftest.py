@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.metering.app import Metering
+from shared.testing.upstream import Upstream
 from tests.integration.metering_world import World, metering_in_world
 
 
@@ -22,6 +23,20 @@ def world(running: tuple[World, Metering]) -> World:
 @pytest.fixture
 def app(running: tuple[World, Metering]) -> Metering:
     return running[1]
+
+
+@pytest.fixture
+async def first() -> AsyncIterator[Upstream]:
+    """A provider's host."""
+    async with Upstream() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[Upstream]:
+    """Another provider's host."""
+    async with Upstream() as serving:
+        yield serving
 
 
 @pytest.fixture

@@ -32,18 +32,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.fixture
-async def first() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def second() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
 async def test_what_takes_a_prefill_goes_on_whatever_it_says_to_it(
     world: World, first: Upstream, second: Upstream
 ) -> None:

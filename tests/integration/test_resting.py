@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -19,23 +18,6 @@ from tests.integration.test_walk import CHAT, GOOD, alias_over, error, outcomes
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with router_world(tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-async def first() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def second() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-def workspace() -> int:
-    return uuid4().int % 2**40 + 1
 
 
 async def test_what_rests_is_named_at_its_place(

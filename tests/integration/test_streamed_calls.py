@@ -50,18 +50,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield made
 
 
-@pytest.fixture
-async def first() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def second() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
 class Chain:
     """Two targets at two hosts, and an alias over them."""
 

@@ -40,23 +40,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield made
 
 
-@pytest.fixture
-async def first() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def second() -> AsyncIterator[Upstream]:
-    async with Upstream() as serving:
-        yield serving
-
-
-@pytest.fixture
-def workspace() -> int:
-    return uuid4().int % 2**40 + 1
-
-
 async def alias_over(world: World, workspace: int, *upstreams: Upstream, **fields: Any) -> str:
     """An alias over one model ``m`` at each of these hosts."""
     providers = [await world.provider(upstream, models=(ModelV1(id="m"),)) for upstream in upstreams]
