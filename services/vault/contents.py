@@ -15,12 +15,13 @@ from services.vault.content_roots import Root
 from services.vault.domain import contents, envelope, keys
 from services.vault.domain.audit import Action, Entry
 from services.vault.domain.envelope import RootPlace
+from services.vault.domain.readers import bad_reader, reader_of
 from services.vault.keyring import Keyring
 from services.vault.store import Store
 from shared import sealing
 from shared.clock import Clock
 from shared.contents import ContentPlace, key_info
-from shared.errors import Code, OmniError, invalid, unavailable
+from shared.errors import Code, OmniError, unavailable
 from shared.messages.base import Done
 from shared.messages.contents import ContentKeyV1, DestroyContentsV1, NewContentKeyV1, OpenContentKeyV1
 from shared.sealing import CannotOpen
@@ -46,7 +47,7 @@ class Contents:
     async def new_key(self, request: NewContentKeyV1) -> ContentKeyV1:
         """A key nobody has had. The first one of a workspace makes its root."""
         keys.check_workspace(request.workspace_id)
-        reader = _reader(request.public_key)
+        reader = reader_of(request.public_key)
         for _ in range(TRIES):
             found = await self._root(request.workspace_id)
             if found is None:
@@ -60,7 +61,7 @@ class Contents:
     async def open_key(self, request: OpenContentKeyV1) -> ContentKeyV1:
         """The key of a stored content, once the audit has it that ``actor`` reads it."""
         keys.check_workspace(request.workspace_id)
-        reader, salt = _reader(request.public_key), contents.parse_salt(request.salt)
+        reader, salt = reader_of(request.public_key), contents.parse_salt(request.salt)
         found = await self._root(request.workspace_id)
         if found is None or str(found[0]) != request.root_id:
             raise OmniError(Code.NOT_FOUND, "What this content could be opened with has been destroyed.")
@@ -116,7 +117,7 @@ class Contents:
         try:
             sealed = sealing.seal(contents.content_key(root, salt, place), reader, info)
         except ValueError:
-            raise _bad_reader() from None
+            raise bad_reader() from None
         signature = sealing.sign(self._identity.signing, info, sealed)
         return ContentKeyV1(
             root_id=place.root_id,
@@ -130,14 +131,3 @@ def sealed_root(place: RootPlace, plain_dek: bytes, root: bytes) -> Root:
     """``root`` (32 bytes) encrypted for ``place`` under the 32 bytes of the data key it names."""
     salt = secrets.token_bytes(envelope.SALT_BYTES)
     return Root(place, envelope.encrypt_root(plain_dek, root, place, salt))
-
-
-def _reader(public_key: str) -> X25519PublicKey:
-    try:
-        return X25519PublicKey.from_public_bytes(sealing.decode(public_key))
-    except ValueError:
-        raise _bad_reader() from None
-
-
-def _bad_reader() -> OmniError:
-    return invalid("public_key must be base64 of an X25519 public key (32 bytes).", field="public_key")

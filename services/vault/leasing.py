@@ -4,16 +4,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-
 from services.vault.connections import Connections
 from services.vault.domain import keys
 from services.vault.domain.keys import Key
+from services.vault.domain.readers import bad_reader, reader_of
 from services.vault.keyring import Keyring
 from services.vault.store import Dek, leased
 from shared import failpoints, sealing
 from shared.clock import Clock
-from shared.errors import OmniError, invalid, not_found
+from shared.errors import not_found
 from shared.messages.vault import LeaseKeyV1, LeaseV1
 
 LEASE_TTL = timedelta(seconds=30)
@@ -36,7 +35,7 @@ class Leasing:
     async def lease(self, request: LeaseKeyV1) -> LeaseV1:
         """The key, sealed to the asking router process for 30 seconds. Raises OmniError as the contract says."""
         failpoints.passing("vault.asked")
-        reader = _reader(request.public_key)
+        reader = reader_of(request.public_key)
         key, dek = await self._found(request.workspace_id, keys.parse_key_id(request.key_id))
         problem = keys.may_lease(key, request)
         if problem:
@@ -56,7 +55,7 @@ class Leasing:
         try:
             sealed = sealing.seal(secret, reader, info)
         except ValueError:
-            raise _bad_reader() from None
+            raise bad_reader() from None
         signature = sealing.encode(sealing.sign(self._identity.signing, info, sealed))
         failpoints.passing("vault.leased")
         return LeaseV1(**place, sealed=sealing.encode(sealed), signature=signature)
@@ -67,14 +66,3 @@ class Leasing:
         if row is None:
             raise not_found("key", key_id=str(key_id))
         return leased(row)
-
-
-def _reader(public_key: str) -> X25519PublicKey:
-    try:
-        return X25519PublicKey.from_public_bytes(sealing.decode(public_key))
-    except ValueError:
-        raise _bad_reader() from None
-
-
-def _bad_reader() -> OmniError:
-    return invalid("public_key must be base64 of an X25519 public key (32 bytes).", field="public_key")
