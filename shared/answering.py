@@ -19,7 +19,8 @@ from shared.errors import Code, OmniError, Problem, faults_of, unavailable
 from shared.inbox import PROBLEM, UNTIL, WORKING
 from shared.messages.base import Part, Request
 from shared.permissions import inbox_prefix
-from shared.streams import PARTS, AskerGoneError, Publish, Sinks
+from shared.shares import Shares
+from shared.streams import PARTS, STREAM, AskerGoneError, Publish, Sinks
 from shared.telemetry import TRACEPARENT, Telemetry
 
 HEARTBEAT_S = 2.0
@@ -27,7 +28,7 @@ MAX_IN_FLIGHT = 4096
 # Room for headers and the protocol around a body.
 _OVERHEAD = 4096
 
-# Takes the request, and of one whose class has a ``part`` also a ``Sink``: None when the answer is wanted whole.
+# Takes the request, and of one whose class has a ``part`` also who waits: a ``Sink``, or an ``Asker`` for all at once.
 Handler = Callable[..., Awaitable[Part]]
 
 
@@ -43,6 +44,7 @@ class Answering:
         self._telemetry, self._clock, self._publish, self._sinks = telemetry, clock, publish, sinks
         self._log = logs.get()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: Shares[str] = Shares(MAX_IN_FLIGHT)
         self._serving = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -54,14 +56,21 @@ class Answering:
         async def take(message: Msg) -> None:
             if not self._is_from_a_caller(request, message):
                 return
-            if self._serving >= MAX_IN_FLIGHT:
+            # Calls of a workspace have a subject of their own.
+            who = message.subject
+            if not self._in_flight.has_room(who):
                 await self._refuse(message, unavailable("Too many calls are in flight; try again shortly."))
                 return
+            self._in_flight.take(who)
             task = asyncio.create_task(self.serve(request, handler, message))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda task: self._ended(task, who))
 
         return take
+
+    def _ended(self, task: "asyncio.Task[None]", who: str) -> None:
+        self._tasks.discard(task)
+        self._in_flight.give_back(who)
 
     async def serve(self, request: type[Request], handler: Handler, message: Msg) -> None:
         """Answer ``message``, whatever happens; but nothing is done whose answer would not go to a caller."""
@@ -69,11 +78,11 @@ class Answering:
             return
         self._serving += 1
         self._idle.clear()
-        beat = None
+        beat, working = None, {WORKING: "1"}
         if request.max_replies > 1:
-            beat = Beat(HEARTBEAT_S, lambda: self._publish(message.reply, b"", {WORKING: "1"}))
+            beat = Beat(HEARTBEAT_S, lambda: self._publish(message.reply, b"", working))
         try:
-            await self._answer(request, handler, message)
+            await self._answer(request, handler, message, working)
         except asyncio.CancelledError:
             await self._refuse(message, unavailable("This service is stopping; the call log says what was done."))
             raise
@@ -100,7 +109,7 @@ class Answering:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _answer(self, request: type[Request], handler: Handler, message: Msg) -> None:
+    async def _answer(self, request: type[Request], handler: Handler, message: Msg, working: dict[str, str]) -> None:
         headers = message.headers or {}
         if self._is_too_late(headers.get(UNTIL)):
             self._log.warning("request not carried out: its asker has given up", subject=request.subject)
@@ -112,22 +121,24 @@ class Answering:
             detail = f"The message does not match {request.__name__}."
             raise OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}) from None
         with self._telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
-            body, sent = await self._carry_out(request, handler, asked, message.reply)
+            body, sent = await self._carry_out(handler, asked, message.reply, working)
         if len(body) > self.max_payload - _OVERHEAD:
             raise OmniError(Code.PROVIDER_ERROR, "The answer is too large to be passed on; ask for a shorter one.")
         await self._publish(message.reply, body, sent)
 
     async def _carry_out(
         self,
-        request: type[Request],
         handler: Handler,
-        asked: Any,  # noqa: ANN401 - a ``request``
+        asked: Any,  # noqa: ANN401 - a request of any class
         reply: str,
+        working: dict[str, str],
     ) -> tuple[bytes, dict[str, str] | None]:
-        if request.part is None:
+        if asked.part is None:
             return (await handler(asked)).model_dump_json().encode(), None
         if not asked.stream:
-            return (await handler(asked, None)).model_dump_json().encode(), None
+            with self._sinks.awaited() as asker:
+                working[STREAM] = asker.address
+                return (await handler(asked, asker)).model_dump_json().encode(), None
         async with self._sinks.opened(reply) as sink:
             answer: Part = await handler(asked, sink)
         return answer.model_dump_json().encode(), {PARTS: str(sink.sent)}

@@ -17,12 +17,13 @@ from shared.inbox import PROBLEM, Asked
 from shared.messages.base import Part
 from shared.messages.chat import DeltaV1
 from shared.messages.router import StreamCreditV1
-from shared.streams import PART, PARTS, STREAM, WINDOW
+from shared.streams import PART, PARTS, STREAM, WINDOW, WINDOW_BYTES
 
 P = TypeVar("P", bound=Part)
 
-# How many parts are read before the credit for more is sent; and how often it is repeated, as a sign of life.
+# How much is read before the credit for more is sent; and how often it is repeated, as a sign of life.
 RENEW_EVERY = 16
+RENEW_EVERY_BYTES = WINDOW_BYTES // 4
 ALIVE_EVERY_S = 5.0
 
 Tell = Callable[[StreamCreditV1], Awaitable[None]]
@@ -46,7 +47,7 @@ class Arriving(Asked, Generic[P]):
         self._reply, self._tell = reply, tell
         self._parts: deque[bytes] = deque()
         self._news = asyncio.Event()
-        self._arrived = self._read = self._renewed = 0
+        self._arrived = self._read = self._renewed = self._read_bytes = 0
         self._address: str | None = None
         self._alive: Beat | None = None
         self._end: P | OmniError | None = None
@@ -64,14 +65,16 @@ class Arriving(Asked, Generic[P]):
         return self
 
     async def __anext__(self) -> DeltaV1:
-        if self._read - self._renewed >= RENEW_EVERY:
+        if self._read - self._renewed >= RENEW_EVERY or self._read_bytes >= RENEW_EVERY_BYTES:
             await self._renew()
         while not self._parts and self._end is None:
             self._news.clear()
             await self._news.wait()
         if self._parts:
+            part = self._parts.popleft()
             self._read += 1
-            return DeltaV1.model_validate_json(self._parts.popleft())
+            self._read_bytes += len(part)
+            return DeltaV1.model_validate_json(part)
         if isinstance(self._end, OmniError):
             raise self._end
         raise StopAsyncIteration
@@ -131,7 +134,7 @@ class Arriving(Asked, Generic[P]):
         self._news.set()
 
     def _lose(self) -> None:
-        self.fail(unavailable("A part of the answer was lost on the message bus; try again."))
+        self.fail(unavailable("A part of the answer was lost on the message bus; try again.", carried_out="unknown"))
         if self._address is not None and not self._owner_knows:
             self._owner_knows = True
             self._telling = asyncio.ensure_future(self._tell(gone(self._address)))
@@ -140,5 +143,5 @@ class Arriving(Asked, Generic[P]):
         if self._address is None or self._end is not None:
             return
         process, _, stream = self._address.partition("/")
-        self._renewed = self._read
+        self._renewed, self._read_bytes = self._read, 0
         await self._tell(StreamCreditV1(router=process, stream=stream, upto=self._read + WINDOW))

@@ -133,8 +133,8 @@ class Bus(Asking):
     def answer_call(self, request: type[Request], handler: Handler) -> None:
         """Serve a request on the path of every call: same contract as ``answer``, without the framework's cost.
 
-        Of a request that has a ``part``, ``handler`` is also given a ``Sink`` (``shared.streams``) when its ``stream``
-        is set, else None.
+        Of a request that has a ``part``, ``handler`` is also given who waits (``shared.streams``): a ``Sink`` when its
+        ``stream`` is set, else an ``Asker``.
         """
         self._raw.append((request, handler))
         if request.part is not None:

@@ -46,7 +46,7 @@ class Asked(ABC):
         self._timer.cancel()
 
     def _give_up(self) -> None:
-        self.fail(unavailable(f"No answer from {self._owner}; try again shortly."))
+        self.fail(unavailable(f"No answer from {self._owner}; try again shortly.", carried_out="unknown"))
 
 
 class _Question(Asked):

@@ -11,6 +11,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ ALLOWED = frozenset(
         "event", "level", "timestamp", "service", "logger", "error", "where", "code", "status", "outcome", "provider",
         "model", "alias_name", "workspace_id", "key_id", "call_id", "attempt_id", "trace_id", "subject", "latency_ms",
         "count", "seconds", "seq", "hash", "port", "version", "reason", "delay_s", "stream", "attempt", "pid", "name",
+        "request_id",
     }
 )  # fmt: skip
 
@@ -29,6 +31,7 @@ def configure(service: str, level: str) -> None:
     threshold = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _with_service(service),
@@ -52,6 +55,17 @@ def configure(service: str, level: str) -> None:
 def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are dynamic
     """The process's logger."""
     return structlog.get_logger()
+
+
+def about_request(request_id: str) -> AbstractContextManager[None]:
+    """Whatever is logged inside is about this request."""
+    return structlog.contextvars.bound_contextvars(request_id=request_id)
+
+
+def request_id() -> str | None:
+    """The request that this is about; None outside of one."""
+    found: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return found
 
 
 def places(error: BaseException) -> list[str]:

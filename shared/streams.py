@@ -3,12 +3,16 @@
 On the asker's inbox arrive part 0, which says where to send credit (``Omnipost-Stream: <process>/<stream>``), then the
 parts 1, 2, … (``Omnipost-Part``: their number; body: a ``DeltaV1``), then the final answer with the number of parts
 (``Omnipost-Parts``), or a problem. The asker's side is ``shared/arriving.py``.
+
+Of an answer that is wanted whole nothing arrives but heartbeats. They say where the answer is made as well, so that an
+asker that no longer waits says so as soon as it hears one (``Inbox``'s strays): a quick answer pays nothing for that.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from shared.deltas import JOINED_AT_MOST, encoded, is_text, parts
 from shared.messages.chat import DeltaV1
@@ -17,8 +21,9 @@ from shared.messages.router import StreamCreditV1
 PART = "Omnipost-Part"
 PARTS = "Omnipost-Parts"
 STREAM = "Omnipost-Stream"
-# How many parts may be under way that the asker has not used up yet.
+# How many parts may be under way that the asker has not used up yet, and about how many bytes of them.
 WINDOW = 64
+WINDOW_BYTES = 512 * 1024
 # An asker that has not given a sign of life for so long is gone; it gives one every few seconds.
 GONE_AFTER_S = 15.0
 
@@ -29,34 +34,13 @@ class AskerGoneError(Exception):
     """Nobody listens to this answer any more."""
 
 
-class Sink:
-    """Where an answer in parts goes. ``sent``: how many parts there were so far."""
+class Asker:
+    """Who waits for an answer: it may go. ``address``: what it needs to say so (``<process>/<stream>``)."""
 
-    def __init__(self, reply: str, publish: Publish) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._reply, self._publish = reply, publish
-        self._upto = WINDOW
-        self._gathered: list[str] = []
-        self._gathered_bytes = 0
-        self._room = asyncio.Event()
-        self._bodies: set[asyncio.Timeout] = set()
-        self._heard_at = self._loop.time()
-        self._timer = self._loop.call_later(GONE_AFTER_S, self._listen_for_life)
-        self.sent = 0
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.gone = False
-
-    async def send(self, delta: DeltaV1) -> None:
-        """Pass on a piece; waits while the asker does not read. Raises AskerGoneError.
-
-        Text an asker has no credit for is gathered, up to ``JOINED_AT_MOST`` bytes, and sent as one part later.
-        """
-        if self.gone:
-            raise AskerGoneError
-        if not self._has_room and self._gather(delta):
-            return
-        for body in parts(delta):
-            await self._wait_for_room()
-            await self._send_part(body)
+        self._bodies: set[asyncio.Timeout] = set()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -77,20 +61,60 @@ class Sink:
             raise
 
     async def credit(self, upto: int) -> None:
+        """It reads on; who waits for a whole answer has nothing to read yet."""
+
+    def leave(self) -> None:
+        """The asker is gone."""
+        self.gone = True
+        for limit in self._bodies:
+            limit.reschedule(0.0)
+        self._bodies.clear()
+
+
+class Sink(Asker):
+    """Where an answer in parts goes. ``sent``: how many parts there were so far."""
+
+    def __init__(self, address: str, reply: str, publish: Publish) -> None:
+        super().__init__(address)
+        self._loop = asyncio.get_running_loop()
+        self._reply, self._publish = reply, publish
+        self._upto = WINDOW
+        self._unread: deque[int] = deque()
+        self._unread_bytes = 0
+        self._gathered: list[str] = []
+        self._gathered_bytes = 0
+        self._room = asyncio.Event()
+        self._heard_at = self._loop.time()
+        self._timer = self._loop.call_later(GONE_AFTER_S, self._listen_for_life)
+        self.sent = 0
+
+    async def send(self, delta: DeltaV1) -> None:
+        """Pass on a piece; waits while the asker does not read. Raises AskerGoneError.
+
+        Text an asker has no credit for is gathered, up to ``JOINED_AT_MOST`` bytes, and sent as one part later.
+        """
+        if self.gone:
+            raise AskerGoneError
+        if not self._has_room and self._gather(delta):
+            return
+        for body in parts(delta):
+            await self._wait_for_room()
+            await self._send_part(body)
+
+    async def credit(self, upto: int) -> None:
         """The asker reads on: parts up to the number ``upto`` may be sent."""
         self._heard_at = self._loop.time()
         if upto > self._upto:
+            for _ in range(min(upto - self._upto, len(self._unread))):
+                self._unread_bytes -= self._unread.popleft()
             self._upto = upto
             await self.flush()
             self._room.set()
 
     def leave(self) -> None:
         """The asker is gone."""
-        self.gone = True
+        super().leave()
         self._room.set()
-        for limit in self._bodies:
-            limit.reschedule(0.0)
-        self._bodies.clear()
 
     async def flush(self) -> None:
         """Send what was gathered, which is little enough to need no credit."""
@@ -104,7 +128,7 @@ class Sink:
 
     @property
     def _has_room(self) -> bool:
-        return not self._gathered and self.sent < self._upto
+        return not self._gathered and self.sent < self._upto and self._unread_bytes < WINDOW_BYTES
 
     async def _wait_for_room(self) -> None:
         while not self.gone and not self._has_room:
@@ -124,6 +148,8 @@ class Sink:
     async def _send_part(self, body: bytes) -> None:
         # Numbered before anything is awaited, so that whoever else sends comes after.
         self.sent += 1
+        self._unread.append(len(body))
+        self._unread_bytes += len(body)
         await self._publish(self._reply, body, {PART: str(self.sent)})
 
     def _listen_for_life(self) -> None:
@@ -135,12 +161,12 @@ class Sink:
 
 
 class Sinks:
-    """The answers in parts this process is giving. ``process``: where their askers send credit."""
+    """Who waits for answers of this process, whole or in parts. ``process``: where they give credit or leave."""
 
     def __init__(self, publish: Publish) -> None:
         self.process = secrets.token_hex(8)
         self._publish = publish
-        self._open: dict[str, Sink] = {}
+        self._open: dict[str, Asker] = {}
 
     @property
     def subject(self) -> str:
@@ -151,9 +177,11 @@ class Sinks:
     async def opened(self, reply: str) -> AsyncIterator[Sink]:
         """An answer in parts to ``reply``, while the block lasts; what is gathered then is sent at its end."""
         stream = secrets.token_hex(8)
-        sink = self._open[stream] = Sink(reply, self._publish)
+        address = f"{self.process}/{stream}"
+        sink = Sink(address, reply, self._publish)
+        self._open[stream] = sink
         try:
-            await self._publish(reply, b"", {PART: "0", STREAM: f"{self.process}/{stream}"})
+            await self._publish(reply, b"", {PART: "0", STREAM: address})
             try:
                 yield sink
             finally:
@@ -162,12 +190,22 @@ class Sinks:
             sink.close()
             del self._open[stream]
 
+    @contextmanager
+    def awaited(self) -> Iterator[Asker]:
+        """Somebody who waits for a whole answer, while the block lasts. The address goes out with heartbeats only."""
+        stream = secrets.token_hex(8)
+        asker = self._open[stream] = Asker(f"{self.process}/{stream}")
+        try:
+            yield asker
+        finally:
+            del self._open[stream]
+
     async def heard(self, credit: StreamCreditV1) -> None:
         """An asker reads on, is still there, or is gone."""
-        sink = self._open.get(credit.stream)
-        if sink is None:
+        asker = self._open.get(credit.stream)
+        if asker is None:
             return
         if credit.gone:
-            sink.leave()
+            asker.leave()
         else:
-            await sink.credit(credit.upto)
+            await asker.credit(credit.upto)

@@ -9,7 +9,7 @@ import sys
 
 from deploy.local import settings as environment
 from deploy.local.edge import EdgeRefused
-from deploy.local.home import Home, open_home
+from deploy.local.home import Home, open_home, write_private
 from deploy.local.processes import stop_with_parent
 from deploy.local.registration import FAILOVER_ALIAS, WORKSPACE, register
 from deploy.local.settings import CannotStart, Settings
@@ -59,11 +59,13 @@ async def live(settings: Settings, home: Home, began: float) -> int:
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
+        home.url_file.unlink(missing_ok=True)
         await stack.stop()
     return 0
 
 
 async def _introduce(stack: Stack, settings: Settings, home: Home, sandbox_port: int) -> None:
+    write_private(home.url_file, f"http://127.0.0.1:{settings.port}\n", durable=False)
     token = shlex.quote(str(home.admin_token))
     body = f'{{"workspace_id": {WORKSPACE}, "alias_name": "{FAILOVER_ALIAS}", "prompt": "Hello, OmniPost!"}}'
     say(f"OmniPost AI      http://127.0.0.1:{settings.port}")

@@ -33,6 +33,11 @@ class Home:
         """The platform admin's bearer token."""
         return self.path / "admin-token"
 
+    @property
+    def url_file(self) -> Path:
+        """Where the edge listens; there while a call can be served. The command line looks here."""
+        return self.path / "run" / "url"
+
     def pid_file(self, name: str) -> Path:
         """Process id of the named part, present while it runs."""
         return self.path / "run" / f"{name}.pid"

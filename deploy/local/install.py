@@ -17,6 +17,24 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 BOOTSTRAP = "requirements/bootstrap.lock"
+COMMAND = VENV / "bin" / "omnipost"
+# Finds the checkout by its own place, so that it works from any folder, and through a link. The shell comes first
+# because a path with a space cannot stand behind #!.
+LAUNCHER = """\
+#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
+import sys
+from pathlib import Path
+
+sys.path[0] = str(next(
+    root for root in (Path(__file__).absolute().parents[2], Path(__file__).resolve().parents[2])
+    if (root / "omnipost").is_dir()
+))
+from omnipost.cli.app import main
+
+sys.exit(main())
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -31,6 +49,7 @@ def main(arguments: list[str]) -> int:
         print((error.output or "")[-3000:], file=sys.stderr)
         print(f"Installing failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
+    write_command()
     if arguments[1:]:
         os.chdir(ROOT)
         began_at = [f"--began={began}"] if arguments[1] == "deploy.local" else []
@@ -55,6 +74,14 @@ def install(lock: str) -> None:
     _stamp(lock).write_text(wanted)
     if lock == "requirements/dev.lock":  # it holds all of run.lock, which `make run` need not install again
         _stamp("requirements/run.lock").write_text(fingerprint("requirements/run.lock"))
+
+
+def write_command() -> None:
+    """Put ``omnipost`` into the environment's folder of commands, unless it is there as it should be."""
+    text = LAUNCHER.format(python=VENV.resolve() / "bin" / "python")
+    if not COMMAND.exists() or COMMAND.read_text() != text:
+        COMMAND.write_text(text)
+        COMMAND.chmod(0o755)
 
 
 def fingerprint(lock: str) -> str:

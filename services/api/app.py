@@ -8,34 +8,50 @@ from uuid import UUID
 import uvicorn
 from fastapi import FastAPI
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from services.api.contents import Contents
 from services.api.custody import Custody
 from services.api.domain.access import Role, masked_token, token_hash
+from services.api.domain.pace import FIRST
+from services.api.domain.pages import Cursors
 from services.api.exports import Exports
 from services.api.http import (
     aliases,
     bookkeeping,
     budgets,
+    compatible,
     contents,
+    counting,
     custody,
+    docs_page,
     document,
     errors,
     export,
     health,
     invoke,
     keys,
+    models,
     providers,
     usage,
     webhooks,
     workspaces,
 )
 from services.api.http.caller import Doorkeeper
+from services.api.http.gate import QUEUE, WAIT_S, Gate
+from services.api.http.idempotent import Idempotent
 from services.api.http.middleware import Edge as EdgeMiddleware
+from services.api.http.protocol import IDLE_S, Wire
+from services.api.idempotency import Idempotency
+from services.api.idempotent_rows import IdempotentRows
 from services.api.notifying import Notifying
+from services.api.once import Calls
+from services.api.pulse import Pulse
+from services.api.rates import RateLimits
 from services.api.service import Edge
 from services.api.settings import Settings
 from services.api.store import Store, TokenRow
+from services.api.turnstile import Turnstile
 from services.api.webhooks import Webhooks
 from shared import logs, sealing
 from shared.bus import Bus
@@ -48,7 +64,7 @@ from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0004"
+SCHEMA = "0006"
 FIRST_WORKSPACE = 1
 ADMIN_TOKEN = UUID(int=1)
 SEED_EVERY_S = 0.25
@@ -61,6 +77,7 @@ def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asy
     app.state.edge, app.state.custody, app.state.webhooks = edge, custodian, hooks
     app.state.doorkeeper, app.state.seeded = doorkeeper, seeded
     app.router.routes.append(Route("/ai-invoke", invoke.invoke, methods=["POST"]))
+    app.router.routes += [*compatible.routes(SystemClock()), *models.routes, *counting.routes, *docs_page.routes]
     for module in (
         bookkeeping,
         budgets,
@@ -89,6 +106,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _server(settings: Settings, app: ASGIApp) -> _Server:
+    config = uvicorn.Config(
+        app,
+        host=settings.omnipost_host,
+        port=settings.omnipost_port,
+        loop="none",
+        http=Wire().protocol,  # type: ignore[arg-type]  # called like the class it stands for
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=IDLE_S,
+    )
+    return _Server(config)
+
+
 class App:
     """A running edge."""
 
@@ -103,30 +138,24 @@ class App:
         vault = sealing.VaultPublic.parse(read_secret(settings.vault_public_file))
         self._edge = Edge(self._bus, self._store, self._clock, vault, self._pepper)
         self._seeded = asyncio.Event()
+        self._idempotency = Idempotency(IdempotentRows(self._database), self._clock, self._pepper)
         doorkeeper = Doorkeeper(self._store, self._clock, self._pepper)
         self._custody = Custody(self._edge, self._clock)
         allowed = parse_allowed(settings.omnipost_allowed_private_hosts)
         self._notifying = Notifying(self._bus, self._database, self._clock, self._pepper, allowed)
         routes = http_app(self._edge, self._custody, doorkeeper, self._seeded, self._notifying.webhooks)
-        routes.state.contents = Contents(self._bus, vault)
+        routes.state.contents = Contents(self._bus, vault, self._idempotency.drop_answers)
         routes.state.exports = Exports(self._bus, self._pepper)
-        app = EdgeMiddleware(routes, self._telemetry)
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                host=settings.omnipost_host,
-                port=settings.omnipost_port,
-                loop="none",
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                backlog=2048,
-                timeout_keep_alive=30,
-            )
-        )
+        routes.state.cursors = Cursors(self._pepper)
+        routes.state.calls = Calls(self._idempotency, self._bus, self._clock)
+        defaults = settings.default_rates
+        self._rates = RateLimits(self._bus, self._clock, token=defaults["token"], workspace=defaults["workspace"])
+        routes.state.rates = self._rates
+        places = Turnstile(FIRST, queue=QUEUE, wait_s=WAIT_S)
+        self._pulse = Pulse(self._bus, self._clock, places)
+        once = Idempotent(routes, doorkeeper, self._idempotency)
+        gate = Gate(once, doorkeeper, places, self._clock, compatible.refused)
+        self._server = _server(settings, EdgeMiddleware(gate, self._telemetry))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -136,6 +165,8 @@ class App:
         await self._database.wait_for_schema(SCHEMA)
         await self._first_rows()
         self._tasks.append(asyncio.create_task(self._complete()))
+        self._rates.start()
+        self._pulse.start()
         await self._notifying.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -145,6 +176,8 @@ class App:
         serving, seeding = self._tasks
         seeding.cancel()
         await asyncio.wait({serving}, timeout=grace_s + 1)
+        await self._pulse.stop()
+        await self._rates.stop()
         await self._notifying.stop(2)
         await self._bus.stop(1)
         await self._database.close()
@@ -173,6 +206,7 @@ class App:
                 await self._edge.seed_workspaces()
                 self._seeded.set()
                 await self._custody.finish_deletions()
+                await self._idempotency.purge()
             await asyncio.sleep(SEED_AGAIN_S if self._seeded.is_set() else SEED_EVERY_S)
 
 

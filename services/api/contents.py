@@ -1,5 +1,7 @@
 """Use cases of retention: how long rows are kept, whether content is, and reading what one call was about."""
 
+from collections.abc import Awaitable, Callable
+
 from services.api.schemas_bookkeeping import RetentionIn
 from shared.bus import Bus
 from shared.contents import ContentPlace, KeyReader, opened
@@ -26,8 +28,9 @@ TIMEOUT_S = 6.0
 class Contents:
     """Every failure is an OmniError. Content is in clear here only while somebody who may read it is answered."""
 
-    def __init__(self, bus: Bus, vault: VaultPublic) -> None:
-        self._bus, self._reader = bus, KeyReader(vault)
+    def __init__(self, bus: Bus, vault: VaultPublic, drop_answers: Callable[[int], Awaitable[None]]) -> None:
+        """``drop_answers``: destroys what is kept for repetitions of a workspace's requests."""
+        self._bus, self._reader, self._drop_answers = bus, KeyReader(vault), drop_answers
 
     async def retention(self, workspace_id: int) -> tuple[RetentionV1, ContentPolicyV1]:
         """How long the call log is kept, and what of content is."""
@@ -44,6 +47,7 @@ class Contents:
             policy = SetContentPolicyV1(workspace_id=workspace_id, actor=actor, **about)
             await self._bus.request(policy, ContentPolicyV1)
         if change.zero_retention:
+            await self._drop_answers(workspace_id)
             await self._bus.request(DestroyContentsV1(workspace_id=workspace_id, actor=actor), Done)
         if "call_log_days" in change.model_fields_set:
             rows = SetRetentionV1(workspace_id=workspace_id, call_log_days=change.call_log_days, actor=actor)

@@ -16,10 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from services.api.domain.pages import LONGEST
 from shared.messages.catalogue import ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
 from shared.messages.metering import Unit
 from shared.messages.vault import RestrictionsV1
-from shared.messages.vocabulary import Capability, Feature, Modality, Outcome
+from shared.messages.vocabulary import Capability, Feature, Modality
 from shared.money import micros_from_usd
 
 _SECRET = re.compile(r"[!-~]{8,4096}")
@@ -35,6 +36,8 @@ WorkspaceQuery = Annotated[int | None, Field(ge=1, le=2**53)]
 WorkspacePath = Annotated[int, Field(ge=1, le=2**53)]
 # 0 is the platform's own chain.
 AuditWorkspace = Annotated[int | None, Field(ge=0, le=2**53)]
+# The ``next_cursor`` of the page before.
+CursorText = Annotated[str | None, Field(min_length=1, max_length=LONGEST)]
 Count = Annotated[StrictInt, Field(ge=0, le=2**53)]
 
 
@@ -246,13 +249,6 @@ class ProviderChange(Body):
     models: Models | None = None
 
 
-class ChangesQuery(Body):
-    """Which changes of the catalogue to show."""
-
-    before: int | None = Field(default=None, ge=1, le=2**53)
-    limit: int = Field(default=50, ge=1, le=500)
-
-
 class WorkspaceIn(Body):
     """A workspace to create; without ``id`` the next free one is taken."""
 
@@ -260,38 +256,26 @@ class WorkspaceIn(Body):
     name: Name
 
 
-class TokenIn(Body):
-    """An access token to create for a workspace."""
+PerMinute = Annotated[StrictInt, Field(ge=1, le=10**12)] | None
+
+
+class RatesIn(Body):
+    """Limits a minute on ``/ai-invoke`` and ``/v1``; null: the deployment's default, usually none."""
 
     workspace_id: WorkspaceId | None = None
+    requests_per_minute: PerMinute = None
+    tokens_per_minute: PerMinute = None
+
+
+class TokenIn(RatesIn):
+    """An access token to create for a workspace."""
+
     role: Literal["owner", "admin", "member", "viewer"] = "member"
     name: Name = "Token"
     expires_in_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None = None
 
 
-class AuditQuery(Body):
-    """Which entries of the audit to show."""
+class TokenChange(RatesIn):
+    """What to change of an access token; what is left out stays."""
 
-    workspace_id: AuditWorkspace = None
-    key_id: str | None = Field(default=None, max_length=64)
-    before: int | None = Field(default=None, ge=1, le=2**53)
-    limit: int = Field(default=50, ge=1, le=500)
-
-
-Filter = Annotated[str | None, Field(max_length=200)]
-
-
-class CallsQuery(Body):
-    """Which rows of the call log to show. ``from`` and ``to``: ISO dates or instants."""
-
-    workspace_id: WorkspaceQuery = None
-    from_: Filter = Field(default=None, alias="from")
-    to: Filter = None
-    provider: Filter = None
-    alias_name: Filter = None
-    model: Filter = None
-    key_id: Filter = None
-    call_id: Filter = None
-    outcome: Outcome | None = None
-    cursor: Filter = None
-    limit: int = Field(default=50, ge=1, le=500)
+    name: Name | None = None

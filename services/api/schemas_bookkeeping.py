@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt
 
-from services.api.schemas import AuditWorkspace, Body, WorkspaceId, WorkspaceQuery
+from services.api.schemas import AuditWorkspace, Body, CursorText, WorkspaceId, WorkspaceQuery
 
 Before = Annotated[int | None, Field(ge=1, le=2**53)]
 Limit = Annotated[int, Field(ge=1, le=500)]
@@ -17,6 +17,7 @@ class LettersQuery(Body):
 
     resolved: bool = False
     before: Before = None
+    cursor: CursorText = None
     limit: Limit = 50
 
 
@@ -24,7 +25,7 @@ class UnknownQuery(Body):
     """Which page of the unknown outcomes to show."""
 
     workspace_id: WorkspaceQuery = None
-    cursor: str | None = Field(default=None, max_length=200)
+    cursor: CursorText = None
     limit: Limit = 50
 
 
@@ -53,4 +54,5 @@ class ActionsQuery(Body):
 
     workspace_id: AuditWorkspace = None
     before: Before = None
+    cursor: CursorText = None
     limit: Limit = 50

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, StrictBool
 
 from services.api.domain.webhooks import EVENTS
-from services.api.schemas import Body, WorkspaceId
+from services.api.schemas import Body, CursorText, WorkspaceId
 
 EventName = StrEnum("EventName", {name.replace(".", "_").upper(): name for name in EVENTS})  # type: ignore[misc]
 Url = Annotated[str, Field(min_length=8, max_length=2000)]
@@ -39,4 +39,5 @@ class DeliveriesQuery(Body):
     """Which deliveries to show; ``before``: only those with a lower ``seq``."""
 
     before: int | None = Field(default=None, ge=1, le=2**53)
+    cursor: CursorText = None
     limit: int = Field(default=50, ge=1, le=500)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from services.api.domain.access import Action, Principal, masked_token, token_hash
+from services.api.domain.rates import Rates
 from services.api.domain.synonyms import canonical
-from services.api.schemas import KeyChange, KeyIn, Limits, TokenIn
+from services.api.schemas import KeyChange, KeyIn, Limits, RatesIn, TokenChange, TokenIn
 from services.api.store import Store, TokenRow
 from shared import sealing
 from shared.bus import Bus
@@ -48,7 +49,9 @@ class Edge:
     def __init__(self, bus: Bus, store: Store, clock: Clock, vault: sealing.VaultPublic, pepper: bytes) -> None:
         self.bus, self.store = bus, store
         self._clock, self._vault, self._pepper = clock, vault, pepper
-        self._workspaces = Remembered(store.has_workspace, clock, keep_s=REMEMBER_WORKSPACE_S, worth=bool)
+        self._workspaces = Remembered(
+            store.workspace_rates, clock, keep_s=REMEMBER_WORKSPACE_S, worth=lambda found: found is not None
+        )
 
     async def workspace(self, caller: Principal, action: Action, named: int | None) -> int:
         """The workspace a request is about, once the caller may do ``action`` there.
@@ -57,12 +60,17 @@ class Edge:
         """
         caller.may(action)
         workspace_id = caller.reach(named)
-        if not await self._workspaces.get(workspace_id):
-            raise not_found("workspace", workspace_id=workspace_id)
+        await self.rates_of(workspace_id)
         return workspace_id
 
+    async def rates_of(self, workspace_id: int) -> Rates:
+        """The rate limits of a workspace. Raises OmniError ``not_found``."""
+        if (rates := await self._workspaces.get(workspace_id)) is None:
+            raise not_found("workspace", workspace_id=workspace_id)
+        return rates
+
     def forget_workspace(self, workspace_id: int) -> None:
-        """It has been deleted."""
+        """It has been deleted, or its limits have changed."""
         self._workspaces.forget(workspace_id)
 
     async def provider(self, provider_id: str) -> ProviderV1:
@@ -77,10 +85,13 @@ class Edge:
 
     # -- keys ------------------------------------------------------------------------------------------------
 
-    async def add_key(self, workspace_id: int, body: KeyIn, actor: ActorV1) -> KeyWithBudget:
-        """Store a key with its budget and verify it. A refused key is stored as ``invalid``, to be mended later."""
+    async def add_key(self, workspace_id: int, new_id: UUID, body: KeyIn, actor: ActorV1) -> KeyWithBudget:
+        """Store a key with its budget and verify it. A refused key is stored as ``invalid``, to be mended later.
+
+        The same again under the same id stores nothing new.
+        """
         provider = await self.provider(body.provider)
-        key_id = str(uuid4())
+        key_id = str(new_id)
         await self._set_caps(workspace_id, key_id, body)
         created = CreateKeyV1(
             key_id=key_id,
@@ -187,12 +198,15 @@ class Edge:
         await self.bus.request(SeedWorkspaceV1(workspace_id=workspace_id), Done)
         await self.store.seeded(workspace_id, self._clock.now())
 
-    async def add_token(self, workspace_id: int, body: TokenIn) -> tuple[TokenRow, str]:
-        """A new access token: its row, and the token itself, which is shown this once."""
+    async def add_token(self, workspace_id: int, new_id: UUID, body: TokenIn) -> tuple[TokenRow, str]:
+        """A new access token: its row, and the token itself, which is shown this once.
+
+        One with this id that nobody has been told of is made anew.
+        """
         token = f"omni_{secrets.token_urlsafe(32)}"
         now = self._clock.now()
         row = TokenRow(
-            id=uuid4(),
+            id=new_id,
             workspace_id=workspace_id,
             role=body.role,
             name=body.name,
@@ -200,9 +214,27 @@ class Edge:
             token_hash=token_hash(self._pepper, token),
             created_at=now,
             expires_at=now + timedelta(days=body.expires_in_days) if body.expires_in_days else None,
+            requests_per_minute=body.requests_per_minute,
+            tokens_per_minute=body.tokens_per_minute,
         )
         await self.store.put_token(row)
         return row, token
+
+    async def change_token(self, token_id: UUID, workspace_id: int | None, body: TokenChange) -> TokenRow:
+        """Change what ``body`` names. Raises OmniError ``not_found``."""
+        named = body.model_dump(include=body.model_fields_set - {"workspace_id"})
+        # A token always has a name: null leaves it as it is, as leaving it out does.
+        changes = {name: value for name, value in named.items() if name != "name" or value is not None}
+        if (row := await self.store.change_token(token_id, workspace_id, changes)) is None:
+            raise not_found("token")
+        return row
+
+    async def limit_workspace(self, workspace_id: int, body: RatesIn) -> Rates:
+        """Change the rate limits ``body`` names; the limits as they stand then. Raises OmniError ``not_found``."""
+        if changes := body.model_dump(include=body.model_fields_set - {"workspace_id"}):
+            await self.store.limit_workspace(workspace_id, changes)
+        self.forget_workspace(workspace_id)
+        return await self.rates_of(workspace_id)
 
     async def revoke_token(self, token_id: UUID, workspace_id: int | None) -> None:
         """Raises OmniError ``not_found``."""

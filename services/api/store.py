@@ -1,5 +1,6 @@
 """The edge's tables: workspaces and access tokens."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, func, or_, select, text, update
 
 from services.api.domain.access import Principal, Role
+from services.api.domain.rates import Rates
 from shared.db import EVERY_WORKSPACE, Database, Scope
 from shared.errors import Code, OmniError
 
@@ -31,6 +33,13 @@ class WorkspaceRow(SQLModel, table=True):
     seeded_at: datetime | None = _instant(default=None)
     deleted_at: datetime | None = _instant(default=None)
     shredded_at: datetime | None = _instant(default=None)
+    requests_per_minute: int | None = Field(default=None, sa_type=BigInteger)
+    tokens_per_minute: int | None = Field(default=None, sa_type=BigInteger)
+
+    @property
+    def rates(self) -> Rates:
+        """Its limits; None: the deployment's."""
+        return Rates(self.requests_per_minute, self.tokens_per_minute)
 
 
 class TokenRow(SQLModel, table=True):
@@ -47,10 +56,18 @@ class TokenRow(SQLModel, table=True):
     created_at: datetime = _instant()
     expires_at: datetime | None = _instant(default=None)
     revoked_at: datetime | None = _instant(default=None)
+    requests_per_minute: int | None = Field(default=None, sa_type=BigInteger)
+    tokens_per_minute: int | None = Field(default=None, sa_type=BigInteger)
+
+    @property
+    def rates(self) -> Rates:
+        """Its limits; None: the deployment's."""
+        return Rates(self.requests_per_minute, self.tokens_per_minute)
 
 
 MAX_DRAWS = 100
 _NO_WEBHOOKS = text("DELETE FROM webhooks WHERE workspace_id = :workspace_id")
+_NO_ANSWERS = text("DELETE FROM idempotent_requests WHERE workspace_id = :workspace_id")
 
 
 class Store:
@@ -74,7 +91,7 @@ class Store:
         # Only the token tells the workspace.
         async with self._database.session(EVERY_WORKSPACE) as session:
             row = (await session.exec(query)).first()
-        return Principal(Role(row.role), row.workspace_id, str(row.id)) if row else None
+        return Principal(Role(row.role), row.workspace_id, str(row.id), row.rates) if row else None
 
     async def put_token(self, row: TokenRow) -> None:
         """Insert a token, or replace the one with the same id."""
@@ -134,11 +151,30 @@ class Store:
             found = (await session.exec(select(WorkspaceRow.id).order_by(col(WorkspaceRow.id)))).all()
         return [workspace_id for workspace_id in found if workspace_id is not None]
 
-    async def has_workspace(self, workspace_id: int) -> bool:
-        """Whether the workspace exists and has not been deleted."""
+    async def workspace_rates(self, workspace_id: int) -> Rates | None:
+        """The limits of a workspace; None when there is none, or it has been deleted."""
         async with self._database.session(workspace_id) as session:
             row = await session.get(WorkspaceRow, workspace_id)
-        return row is not None and row.deleted_at is None
+        return None if row is None or row.deleted_at is not None else row.rates
+
+    async def limit_workspace(self, workspace_id: int, changes: Mapping[str, int | None]) -> None:
+        """Change the limits ``changes`` names: ``requests_per_minute``, ``tokens_per_minute``."""
+        statement = update(WorkspaceRow).where(col(WorkspaceRow.id) == workspace_id).values(**changes)
+        async with self._database.session(workspace_id) as session:
+            await session.exec(statement)
+
+    async def change_token(
+        self, token_id: UUID, workspace_id: int | None, changes: Mapping[str, int | str | None]
+    ) -> TokenRow | None:
+        """Change what ``changes`` names of a workspace's token (of any workspace when None); None: there is none."""
+        query = select(TokenRow).where(TokenRow.id == token_id, col(TokenRow.workspace_id).is_not(None))
+        if workspace_id is not None:
+            query = query.where(TokenRow.workspace_id == workspace_id)
+        async with self._database.session(_scope(workspace_id)) as session:
+            row = (await session.exec(query.with_for_update())).first()
+            if row is not None:
+                row.sqlmodel_update(dict(changes))
+        return row
 
     async def seeded(self, workspace_id: int, now: datetime) -> None:
         """Note that the workspace has its default aliases."""
@@ -161,7 +197,8 @@ class Store:
             found = bool((await session.exec(close)).rowcount)
             await session.exec(revoke)
             # With their deliveries: nothing of the workspace is sent any more.
-            await (await session.connection()).execute(_NO_WEBHOOKS, {"workspace_id": workspace_id})
+            for statement in (_NO_WEBHOOKS, _NO_ANSWERS):
+                await (await session.connection()).execute(statement, {"workspace_id": workspace_id})
         return found
 
     async def unshredded(self) -> list[int]:

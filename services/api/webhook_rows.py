@@ -81,14 +81,14 @@ class WebhookRows:
         self._database = database
 
     async def add(self, row: WebhookRow, most: int) -> bool:
-        """False when the workspace has ``most`` already."""
-        counted = select(func.count()).where(WebhookRow.workspace_id == row.workspace_id)
+        """False when the workspace has ``most`` already. One with the same id is replaced."""
+        counted = select(func.count()).where(WebhookRow.workspace_id == row.workspace_id, WebhookRow.id != row.id)
         lock = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks ' || :workspace, 0))")
         async with self._database.session(row.workspace_id) as session:
             await (await session.connection()).execute(lock, {"workspace": str(row.workspace_id)})
             if (await session.exec(counted)).one() >= most:
                 return False
-            session.add(row)
+            await session.merge(row)
         return True
 
     async def webhooks(self, workspace_id: int) -> list[WebhookRow]:

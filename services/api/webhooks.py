@@ -31,10 +31,13 @@ class Webhooks:
         """A workspace's, oldest first."""
         return await self._rows.webhooks(workspace_id)
 
-    async def add(self, workspace_id: int, wish: WebhookIn) -> tuple[WebhookRow, str]:
-        """A new webhook, and its secret, which is shown this once. Raises ``invalid_request``, ``conflict``."""
+    async def add(self, workspace_id: int, webhook_id: UUID, wish: WebhookIn) -> tuple[WebhookRow, str]:
+        """A new webhook, and its secret, which is shown this once. Raises ``invalid_request``, ``conflict``.
+
+        One with this id that nobody has been told of is made anew.
+        """
         url, now = self._courier.check(wish.url), self._clock.now()
-        place = Place(workspace_id, uuid4())
+        place = Place(workspace_id, webhook_id)
         secret, sealed = self._new_secret(place)
         row = WebhookRow(
             id=place.webhook_id,

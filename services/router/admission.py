@@ -224,8 +224,8 @@ class Admission:
 
 
 def _while_asked(ticket: Ticket) -> AbstractAsyncContextManager[None]:
-    telling = ticket.job.telling
-    return nullcontext() if telling is None else telling.sink.listening()
+    asker = ticket.job.asker
+    return nullcontext() if asker is None else asker.listening()
 
 
 def _all_of(

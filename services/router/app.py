@@ -12,6 +12,7 @@ from services.router.catalogue_history import History
 from services.router.catalogue_service import Providers
 from services.router.client import ProviderClient
 from services.router.contents import AccountsWithContents, Contents
+from services.router.counting import Counting
 from services.router.cuts import Cuts
 from services.router.exchange import Exchanges
 from services.router.explain import Explain
@@ -73,7 +74,8 @@ class Router:
         exchanges = Exchanges(self._bus, clock, self._client, cuts)
         attempts = Attempts(clock, admission, exchanges, accounts, verdicts, breakers, latencies)
         explain = Explain(self._bus, self._catalogue, planner, admission)
-        subscribe_calls(self._bus, Invoke(planner, attempts, Retries(clock), clock), explain, verdicts)
+        invoke, counting = Invoke(planner, attempts, Retries(clock), clock), Counting(self._catalogue)
+        subscribe_calls(self._bus, invoke, explain, counting, verdicts)
         subscribe_catalogue(self._bus, Aliases(self._bus, store, self._catalogue, clock), self._providers)
         subscribe_news(self._bus, self._catalogue, KeyNews(directory, self._leases, cuts, breakers))
         self._bus.answer(PingRouterV1, self._ready)

@@ -80,10 +80,10 @@ class Exchanges:
     @asynccontextmanager
     async def _using(self, ticket: Ticket) -> AsyncIterator[None]:
         """As long as the key lasts and the asker listens."""
-        sink = ticket.job.sink
+        asker = ticket.job.asker
         async with (
             self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
-            sink.listening() if sink is not None else nullcontext(),
+            asker.listening() if asker is not None else nullcontext(),
         ):
             yield
 

@@ -6,6 +6,8 @@ from functools import reduce
 from services.router.attempt import Attempts
 from services.router.catalogue import Entry
 from services.router.domain import conclusion
+from services.router.domain.direct import unknown_model
+from services.router.domain.offer import Offer
 from services.router.embedding import EmbeddingWalk
 from services.router.job import Attempted, Job
 from services.router.planning import Planner
@@ -16,11 +18,11 @@ from services.router.vectors import in_parts
 from services.router.walk import Walk, gone
 from shared import failpoints
 from shared.clock import Clock
-from shared.errors import invalid
+from shared.errors import OmniError, invalid
 from shared.messages.catalogue import AliasV1
 from shared.messages.router import InvokedV1, InvokeV1, TokensV1
 from shared.messages.vocabulary import Capability
-from shared.streams import AskerGoneError, Sink
+from shared.streams import Asker, AskerGoneError, Sink
 
 
 class Invoke:
@@ -29,19 +31,22 @@ class Invoke:
     def __init__(self, planner: Planner, attempts: Attempts, retries: Retries, clock: Clock) -> None:
         self._planner, self._attempts, self._retries, self._clock = planner, attempts, retries, clock
 
-    async def __call__(self, request: InvokeV1, sink: Sink | None = None) -> InvokedV1:
+    async def __call__(self, request: InvokeV1, asker: Asker | None = None) -> InvokedV1:
         """The first good answer along the alias's chain. Raises OmniError as ``InvokeV1`` says."""
         began = self._clock.monotonic()
         failpoints.passing("router.received")
-        alias = await self._planner.alias(request.workspace_id, request.alias_name)
+        alias = await self._planner.alias(request)
         _check(request, alias)
         planned = await self._planner.plan(alias, request)
-        telling = None
+        sink, telling = asker if isinstance(asker, Sink) else None, None
         if sink is not None and request.embedding is None:
             telling = Telling(sink, alias.on_stream_cut, plain=request.options.is_plain)
-        job = Job(request, alias, deadline=began + alias.time_limits.total_s, telling=telling, sink=sink)
+        job = Job(request, alias, deadline=began + alias.time_limits.total_s, telling=telling, asker=asker)
         walk = self._walk(job, planned.entries)
-        attempted = await walk.along(planned.steps)
+        try:
+            attempted = await walk.along(planned.steps)
+        except OmniError as error:
+            raise unknown_model(error, alias, _offers(planned.entries)) from None
         try:
             await _deliver(attempted, telling, sink)
         except AskerGoneError:
@@ -74,6 +79,10 @@ class Invoke:
             warnings=conclusion.warnings(walk.done, attempted.near_cap),
             latency_ms=round(1000 * (self._clock.monotonic() - began)),
         )
+
+
+def _offers(entries: Mapping[str, Entry]) -> Mapping[str, Offer]:
+    return {provider: entry.offer for provider, entry in entries.items()}
 
 
 def _check(request: InvokeV1, alias: AliasV1) -> None:

@@ -23,7 +23,7 @@ from shared.messages.catalogue import AliasV1, TargetV1
 from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1, InvokeV1, TokensV1
 from shared.messages.vocabulary import Outcome
-from shared.streams import Sink
+from shared.streams import Asker
 
 Answer = ChatAnswer | EmbedAnswer
 
@@ -35,7 +35,7 @@ class Job:
     Attributes:
         deadline: monotonic seconds.
         telling: where the answer goes piece by piece; None when it is wanted whole.
-        sink: who waits for it, as long as that can be known; None when it is wanted whole.
+        asker: who waits for it; None when nobody can tell.
         is_last: no other target remains after this one.
         resume: what was delivered before a stream was cut, which the next attempt goes on with.
         prefill: whether the next attempt may be given it as the beginning of its own answer.
@@ -45,7 +45,7 @@ class Job:
     alias: AliasV1
     deadline: float
     telling: Telling | None = None
-    sink: Sink | None = None
+    asker: Asker | None = None
     is_last: bool = True
     fallback_reason: Outcome | None = None
     fallback_from: TargetV1 | None = None

@@ -7,6 +7,7 @@ from services.router.breakers import Breakers
 from services.router.catalogue import Catalogue, Entry
 from services.router.domain import pricing
 from services.router.domain.breaker import Rest
+from services.router.domain.direct import direct_alias, target_in
 from services.router.domain.plan import Step, plan
 from services.router.domain.preference import Signals
 from services.router.domain.wish import options_for, wish_of
@@ -35,9 +36,12 @@ class Planner:
         self._catalogue, self._directory, self._clock = catalogue, directory, clock
         self._breakers, self._latencies = breakers, latencies
 
-    async def alias(self, workspace_id: int, alias_name: str) -> AliasV1:
-        """The workspace's alias of that name. Raises OmniError ``not_found``."""
-        return await self._catalogue.alias(workspace_id, alias_name)
+    async def alias(self, request: InvokeV1) -> AliasV1:
+        """The alias a call names, or the target in its place. Raises OmniError ``not_found``, ``invalid_request``."""
+        target = target_in(request.alias_name)
+        if target is not None:
+            return direct_alias(request, target, await self._catalogue.offers())
+        return await self._catalogue.alias(request.workspace_id, request.alias_name)
 
     async def plan(self, alias: AliasV1, request: InvokeV1) -> Planned:
         """The plan of a call that is made now: it takes its turn in trying what nobody has measured lately."""

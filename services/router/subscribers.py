@@ -2,6 +2,7 @@
 
 from services.router.catalogue import Catalogue
 from services.router.catalogue_service import Providers
+from services.router.counting import Counting
 from services.router.explain import Explain
 from services.router.invoke import Invoke
 from services.router.keys import KeyNews
@@ -21,14 +22,16 @@ from shared.messages.catalogue import (
     UpdateProviderV1,
 )
 from shared.messages.catalogue_audit import ListCatalogueChangesV1
+from shared.messages.counting import CountTokensV1
 from shared.messages.router import ExplainV1, InvokeV1, VerifyKeyV1
 from shared.messages.vault import KeyChangedV1
 
 
-def subscribe_calls(bus: Bus, invoke: Invoke, explain: Explain, verdicts: Verdicts) -> None:
-    """Calls, what they would do, and checks of keys."""
+def subscribe_calls(bus: Bus, invoke: Invoke, explain: Explain, counting: Counting, verdicts: Verdicts) -> None:
+    """Calls, what they would do, how large they are, and checks of keys."""
     bus.answer_call(InvokeV1, invoke)
     bus.answer(ExplainV1, explain)
+    bus.answer(CountTokensV1, counting)
     bus.answer(VerifyKeyV1, verdicts.verify)
 
 

@@ -157,12 +157,12 @@ class Walk:
         return self._retries.allowed(job.request.workspace_id, view.provider, RetrySame(0.0))
 
     async def _wait(self, seconds: float) -> None:
-        telling = self._job.telling
-        if telling is None:
+        asker = self._job.asker
+        if asker is None:
             await asyncio.sleep(seconds)
             return
         try:
-            async with telling.sink.listening():
+            async with asker.listening():
                 await asyncio.sleep(seconds)
         except AskerGoneError:
             raise gone() from None

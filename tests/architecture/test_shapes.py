@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ("api", "router", "vault", "metering")
 SOURCES = sorted(
     path
-    for folder in ("services", "shared", "deploy", "tests", "bench")
+    for folder in ("omnipost", "services", "shared", "deploy", "tests", "bench")
     for path in (ROOT / folder).rglob("*.py")
     if "migrations" not in path.parts
 )

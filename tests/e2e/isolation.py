@@ -33,6 +33,7 @@ class Side:
     key_id: str = ""
     alias_id: str = ""
     alias_name: str = ""
+    embeds: str = ""
     token_id: str = ""
     attempt_id: str = ""
     letter_id: str = ""
@@ -48,6 +49,7 @@ class Side:
             "workspace_id": str(self.workspace), "key_id": self.key_id, "alias_id": self.alias_id,
             "token_id": self.token_id, "provider_id": self.provider, "attempt_id": self.attempt_id,
             "letter_id": self.letter_id, "webhook_id": self.webhook_id, "delivery_id": self.delivery_id,
+            "model_id": self.alias_name,
         }  # fmt: skip
 
 
@@ -65,12 +67,12 @@ class Somebody:
 class Route:
     """A route: what it does, and how it says which workspace it is about.
 
-    ``named``: in the query, in the body, by an id in the path, or not at all (it is about the platform). ``destroys``:
-    what the path names is gone afterwards.
+    ``named``: in the query, in the body, in a header, by an id in the path, or not at all (it is about the platform).
+    ``destroys``: what the path names is gone afterwards.
     """
 
     action: Action
-    named: Literal["query", "body", "path", "nowhere"]
+    named: Literal["query", "body", "header", "path", "nowhere"]
     body: Callable[[Side], dict[str, Any]] | None = None
     destroys: bool = False
 
@@ -89,6 +91,8 @@ class Route:
         how: dict[str, Any] = {}
         if self.named == "query":
             how["params"] = {"workspace_id": side.workspace}
+        if self.named == "header":
+            how["headers"] = {"x-omnipost-workspace-id": str(side.workspace)}
         if self.body is not None:
             how["json"] = self.body(side)
         if self.named == "body":
@@ -116,6 +120,22 @@ def _invoke(side: Side) -> dict[str, Any]:
     return {"alias_name": side.alias_name, "prompt": "Hello!"}
 
 
+def _conversation(side: Side) -> dict[str, Any]:
+    return {"model": side.alias_name, "messages": [{"role": "user", "content": side.mark}], "max_tokens": 50}
+
+
+def _counted(side: Side) -> dict[str, Any]:
+    return {"model": side.alias_name, "messages": [{"role": "user", "content": side.mark}]}
+
+
+def _text(side: Side) -> dict[str, Any]:
+    return {"model": side.alias_name, "prompt": side.mark}
+
+
+def _embedded(side: Side) -> dict[str, Any]:
+    return {"model": side.embeds, "input": side.mark}
+
+
 def _reconcile(_: Side) -> dict[str, Any]:
     return {"cost_usd": "0.000002", "input_tokens": 1, "output_tokens": 1}
 
@@ -140,6 +160,14 @@ ROUTES: Mapping[str, Route] = {
     "POST /ai-aliases/{alias_id}/explain": Route(A.READ_ALIASES, "path", lambda side: {"prompt": side.mark}),
     "DELETE /ai-aliases/{alias_id}": Route(A.WRITE_ALIASES, "path", destroys=True),
     "POST /ai-invoke": Route(A.INVOKE, "body", _invoke),
+    "POST /v1/chat/completions": Route(A.INVOKE, "header", _conversation),
+    "POST /v1/completions": Route(A.INVOKE, "header", _text),
+    "POST /v1/embeddings": Route(A.INVOKE, "header", _embedded),
+    "POST /v1/responses": Route(A.INVOKE, "header", lambda side: {"model": side.alias_name, "input": side.mark}),
+    "POST /v1/messages": Route(A.INVOKE, "header", _conversation),
+    "POST /v1/messages/count_tokens": Route(A.READ_ALIASES, "header", _counted),
+    "GET /v1/models": Route(A.READ_ALIASES, "header"),
+    "GET /v1/models/{model_id}": Route(A.READ_ALIASES, "header"),
     "GET /ai-usage": Route(A.READ_USAGE, "query"),
     "GET /ai-usage/calls": Route(A.READ_USAGE, "query"),
     "GET /ai-usage/export": Route(A.READ_USAGE, "query"),
@@ -163,9 +191,14 @@ ROUTES: Mapping[str, Route] = {
     "GET /ai-workspaces": Route(A.WRITE_WORKSPACES, "nowhere"),
     "POST /ai-workspaces": Route(A.WRITE_WORKSPACES, "nowhere", lambda side: {"name": side.mark}),
     "DELETE /ai-workspaces/{workspace_id}": Route(A.WRITE_WORKSPACES, "path", destroys=True),
+    "GET /ai-workspaces/{workspace_id}/limits": Route(A.READ_USAGE, "path"),
+    "PUT /ai-workspaces/{workspace_id}/limits": Route(
+        A.LIMIT_WORKSPACES, "path", lambda _: {"requests_per_minute": 10**9}
+    ),
     "POST /ai-workspaces/{workspace_id}/dek-rotation": Route(A.ROTATE_DATA_KEYS, "path"),
     "GET /ai-tokens": Route(A.WRITE_TOKENS, "query"),
     "POST /ai-tokens": Route(A.WRITE_TOKENS, "body", lambda side: {"role": "viewer", "name": side.mark}),
+    "PUT /ai-tokens/{token_id}": Route(A.WRITE_TOKENS, "path", lambda _: {"requests_per_minute": 10**9}),
     "DELETE /ai-tokens/{token_id}": Route(A.WRITE_TOKENS, "path", destroys=True),
     "GET /ai-vault/kek-rotation": Route(A.ROTATE_MASTER_KEYS, "nowhere"),
     "POST /ai-vault/kek-rotation": Route(A.ROTATE_MASTER_KEYS, "nowhere"),

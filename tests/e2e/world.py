@@ -52,6 +52,15 @@ def accept_keys(upstream: Upstream) -> None:
     upstream.always("GET", MODELS, json_answer({"object": "list", "data": []}))
 
 
+def answer_everything(upstream: Upstream) -> None:
+    """A provider that takes every key, and answers every question."""
+    row = {"object": "embedding", "index": 0, "embedding": [0.5]}
+    vectors = {"object": "list", "data": [row], "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+    accept_keys(upstream)
+    upstream.always("POST", CHAT, chat_answer())
+    upstream.always("POST", "/v1/embeddings", json_answer(vectors))
+
+
 class Caller:
     """Somebody with a token."""
 

@@ -128,6 +128,15 @@ def _edge(workspace: int) -> dict[str, Row]:
             "created_at": NOW,
             "updated_at": NOW,
         },
+        "api.idempotent_requests": {
+            "name": bytes([workspace] * 32),
+            "workspace_id": workspace,
+            "fingerprint": b"x",
+            "effect_id": UUID(int=workspace),
+            "holder": UUID(int=workspace),
+            "lease_until": NOW,
+            "created_at": NOW,
+        },
         "api.webhook_deliveries": {
             "id": UUID(int=workspace),
             "webhook_id": UUID(int=workspace),

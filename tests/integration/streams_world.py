@@ -13,7 +13,7 @@ from shared.messages.base import Service
 from shared.messages.chat import ChatMessageV1, DeltaV1
 from shared.messages.router import InvokedV1, InvokeV1, TokensV1
 from shared.messages.vocabulary import Capability
-from shared.streams import Sink
+from shared.streams import Asker, Sink
 from tests.integration.servers import bus, nats_server
 
 Script = Callable[[InvokeV1, Sink | None], Awaitable[InvokedV1]]
@@ -57,17 +57,19 @@ def pieces(count: int) -> Script:
 
 @dataclass
 class Streams:
-    """``script`` answers what is asked over ``api``; ``ended`` tells how, once it has."""
+    """``script`` answers what is asked over ``api``; ``ended`` tells how, once it has. ``askers``: who has waited."""
 
     url: str
     api: Bus
     router: Bus
     script: Script = field(default_factory=lambda: pieces(3))
+    askers: list[Asker] = field(default_factory=list)
     ended: "asyncio.Queue[BaseException | None]" = field(default_factory=asyncio.Queue)
 
-    async def answer(self, request: InvokeV1, sink: Sink | None) -> InvokedV1:
+    async def answer(self, request: InvokeV1, asker: Asker) -> InvokedV1:
+        self.askers.append(asker)
         try:
-            answer = await self.script(request, sink)
+            answer = await self.script(request, asker if isinstance(asker, Sink) else None)
         except BaseException as error:
             self.ended.put_nowait(error)
             raise

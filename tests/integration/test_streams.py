@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.msg import Msg
 
+from shared.answering import HEARTBEAT_S
 from shared.arriving import RENEW_EVERY
 from shared.bus import Bus
 from shared.deltas import JOINED_AT_MOST
@@ -52,6 +53,24 @@ async def test_an_answer_that_is_wanted_whole_has_no_sink(world: Streams) -> Non
     assert (await world.api.request(question(stream=False), InvokedV1)).text == "all"
     assert sinks == [None]
     assert await world.how_it_ended() is None
+
+
+async def test_whoever_leaves_a_whole_answer_is_missed_at_the_next_heartbeat(world: Streams) -> None:
+    begun = asyncio.Event()
+
+    async def script(_: InvokeV1, __: Sink | None) -> InvokedV1:
+        async with world.askers[-1].listening():
+            begun.set()
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    world.script = script
+    asking = asyncio.create_task(world.api.request(question(stream=False), InvokedV1, timeout=60))
+    await begun.wait()
+    asking.cancel()
+    began = time.monotonic()
+    assert isinstance(await world.how_it_ended(), AskerGoneError)
+    assert time.monotonic() - began < HEARTBEAT_S + 1
 
 
 async def test_a_problem_comes_after_the_pieces_before_it(world: Streams) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.api.domain.rates import NO_RATES, Rates
 from shared.errors import Code, OmniError
 from shared.messages.custody import ActorV1
 
@@ -44,6 +45,7 @@ class Action(StrEnum):
     SETTLE_LETTERS = "settle_letters"
     WRITE_BUDGETS = "write_budgets"
     GRANT_CREDITS = "grant_credits"
+    LIMIT_WORKSPACES = "limit_workspaces"
 
 
 _PLATFORM = frozenset({Role.PLATFORM_ADMIN})
@@ -74,16 +76,18 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
     Action.SETTLE_LETTERS: _PLATFORM,
     Action.WRITE_BUDGETS: _ADMINS,
     Action.GRANT_CREDITS: _PLATFORM,
+    Action.LIMIT_WORKSPACES: _PLATFORM,
 }
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is asking. ``workspace_id`` None: a platform admin. ``token_id``: by which access token."""
+    """Who is asking. ``workspace_id`` None: a platform admin. ``token_id``: by which token; ``rates``: its limits."""
 
     role: Role
     workspace_id: int | None
     token_id: str = ""
+    rates: Rates = NO_RATES
 
     def actor(self, address: str | None) -> ActorV1:
         """The principal as the audit names it; ``address``: the IP address the request came from."""

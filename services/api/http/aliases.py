@@ -1,18 +1,20 @@
 """``/ai-aliases``: names for chains of targets."""
 
+from contextlib import suppress
 from itertools import count
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action, Principal
 from services.api.domain.synonyms import canonical
 from services.api.http.caller import Caller, TheEdge
+from services.api.http.idempotent import NewId
+from services.api.http.paging import Page
 from services.api.schemas import AliasChange, AliasIn, WorkspaceQuery, ordered
 from services.api.schemas_invoke import ExplainIn
 from services.api.service import Edge
-from shared.errors import invalid
+from shared.errors import Code, OmniError, invalid
 from shared.messages.base import Done
 from shared.messages.catalogue import (
     AliasesV1,
@@ -32,20 +34,23 @@ routes = APIRouter(prefix="/ai-aliases", tags=["aliases"])
 
 
 @routes.get("")
-async def list_aliases(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
+async def list_aliases(
+    caller: Caller, edge: TheEdge, page: Page, workspace_id: WorkspaceQuery = None
+) -> dict[str, Any]:
     """Every alias of a workspace, by name; ``available`` says whether any of its targets can be called today."""
     workspace = await edge.workspace(caller, Action.READ_ALIASES, workspace_id)
     aliases = await edge.bus.request(ListAliasesV1(workspace_id=workspace), AliasesV1)
-    return {"items": [alias_view(alias) for alias in aliases.items]}
+    items, cursor = page.page("aliases", workspace, aliases.items, lambda alias: alias.alias_name)
+    return {"items": [alias_view(alias) for alias in items], "next_cursor": cursor}
 
 
 @routes.post("", status_code=201)
-async def create_alias(caller: Caller, edge: TheEdge, body: AliasIn) -> dict[str, Any]:
+async def create_alias(caller: Caller, edge: TheEdge, new_id: NewId, body: AliasIn) -> dict[str, Any]:
     """Create an alias."""
     workspace = await edge.workspace(caller, Action.WRITE_ALIASES, body.workspace_id)
     primary = TargetV1(provider=body.primary_provider, model=body.primary_model)
     request = CreateAliasV1(
-        alias_id=str(uuid4()),
+        alias_id=str(new_id),
         workspace_id=workspace,
         alias_name=body.alias_name,
         display_name=body.display_name or body.alias_name,
@@ -56,7 +61,7 @@ async def create_alias(caller: Caller, edge: TheEdge, body: AliasIn) -> dict[str
         on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
     )
-    return alias_view(await edge.bus.request(request, AliasV1))
+    return alias_view(await _created(edge, request))
 
 
 @routes.get("/{alias_id}")
@@ -110,6 +115,19 @@ async def explain_alias(caller: Caller, edge: TheEdge, alias_id: str, body: Expl
         embedding=body.embedding(),
     )
     return explained_view(await edge.bus.request(request, ExplainedV1))
+
+
+async def _created(edge: Edge, request: CreateAliasV1) -> AliasV1:
+    try:
+        return await edge.bus.request(request, AliasV1)
+    except OmniError as error:
+        if error.code is not Code.CONFLICT:
+            raise
+        # The name may be taken by this very alias, when the request is carried out for the second time.
+        made = GetAliasV1(workspace_id=request.workspace_id, alias_id=request.alias_id)
+        with suppress(OmniError):
+            return await edge.bus.request(made, AliasV1)
+        raise
 
 
 async def _find(edge: Edge, caller: Principal, action: Action, alias_id: str) -> AliasV1:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from services.api.domain.access import Action
 from services.api.http.caller import Actor, Caller, TheEdge
 from services.api.http.custody import TheCustody
+from services.api.http.paging import TheCursors
 from services.api.schemas_bookkeeping import ActionsQuery, LettersQuery, ReconcileIn, UnknownQuery
 from shared.errors import Code, OmniError
 from shared.messages.bookkeeping import (
@@ -30,11 +31,17 @@ _MICROS = "_micros"
 
 
 @routes.get("/ai-dead-letters")
-async def dead_letters(caller: Caller, edge: TheEdge, asked: Annotated[LettersQuery, Query()]) -> dict[str, Any]:
+async def dead_letters(
+    caller: Caller, edge: TheEdge, cursors: TheCursors, asked: Annotated[LettersQuery, Query()]
+) -> dict[str, Any]:
     """Facts that could not be settled, newest first; platform admin only. Their bodies are not shown."""
     caller.may(Action.SETTLE_LETTERS)
-    letters = await edge.bus.request(ListDeadLettersV1(**asked.model_dump()), DeadLettersV1, timeout=TIMEOUT_S)
-    return letters.model_dump(mode="json")
+    of = f"letters {asked.resolved}"
+    before = cursors.before(of, None, asked.cursor, asked.before)
+    query = ListDeadLettersV1(resolved=asked.resolved, before=before, limit=asked.limit)
+    letters = await edge.bus.request(query, DeadLettersV1, timeout=TIMEOUT_S)
+    cursor = cursors.older(of, None, letters.items, "id", asked.limit)
+    return letters.model_dump(mode="json") | {"next_cursor": cursor}
 
 
 @routes.post("/ai-dead-letters/{letter_id}/replay")
@@ -54,12 +61,16 @@ async def dismiss(caller: Caller, actor: Actor, edge: TheEdge, letter_id: str) -
 
 
 @routes.get("/ai-usage/unknown")
-async def unknown(caller: Caller, edge: TheEdge, asked: Annotated[UnknownQuery, Query()]) -> dict[str, Any]:
+async def unknown(
+    caller: Caller, edge: TheEdge, cursors: TheCursors, asked: Annotated[UnknownQuery, Query()]
+) -> dict[str, Any]:
     """Attempts charged at their maximum because nobody knows what they cost, newest first."""
     workspace = await edge.workspace(caller, Action.READ_USAGE, asked.workspace_id)
-    query = QueryUnknownV1(workspace_id=workspace, cursor=asked.cursor, limit=asked.limit)
+    cursor = cursors.opened("unknown", workspace, asked.cursor)
+    query = QueryUnknownV1(workspace_id=workspace, cursor=cursor, limit=asked.limit)
     page = await edge.bus.request(query, CallsV1, timeout=TIMEOUT_S)
-    return {"items": [_view(call) for call in page.items], "next_cursor": page.next_cursor}
+    onward = cursors.sealed("unknown", workspace, page.next_cursor)
+    return {"items": [_view(call) for call in page.items], "next_cursor": onward}
 
 
 @routes.post("/ai-usage/unknown/{attempt_id}/reconcile")
@@ -80,12 +91,15 @@ async def reconcile(caller: Caller, actor: Actor, edge: TheEdge, attempt_id: str
 
 @routes.get("/ai-ledger-actions")
 async def actions(
-    caller: Caller, custody: TheCustody, edge: TheEdge, asked: Annotated[ActionsQuery, Query()]
+    caller: Caller, custody: TheCustody, edge: TheEdge, cursors: TheCursors, asked: Annotated[ActionsQuery, Query()]
 ) -> dict[str, Any]:
     """What people did to the books, newest first; ``workspace_id=0``: to dead letters."""
     workspace = await custody.audit_scope(caller, asked.workspace_id)
-    query = QueryLedgerActionsV1(workspace_id=workspace, before=asked.before, limit=asked.limit)
-    return (await edge.bus.request(query, LedgerActionsV1)).model_dump(mode="json")
+    before = cursors.before("actions", workspace, asked.cursor, asked.before)
+    query = QueryLedgerActionsV1(workspace_id=workspace, before=before, limit=asked.limit)
+    found = await edge.bus.request(query, LedgerActionsV1)
+    cursor = cursors.older("actions", workspace, found.items, "id", asked.limit)
+    return found.model_dump(mode="json") | {"next_cursor": cursor}
 
 
 def _number(letter_id: str) -> int:

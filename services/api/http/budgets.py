@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from services.api.domain.access import Action
 from services.api.http.caller import Caller, TheEdge
+from services.api.http.paging import Page
 from services.api.schemas import WorkspaceQuery
 from services.api.schemas_budgets import Resume, WorkspaceBudget
 from shared.messages.metering import BudgetsV1, BudgetV1, ResumeBudgetV1, SetWorkspaceBudgetV1
@@ -15,10 +16,13 @@ routes = APIRouter(prefix="/ai-budgets", tags=["budgets"])
 
 
 @routes.get("")
-async def budgets(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
+async def budgets(caller: Caller, edge: TheEdge, page: Page, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
     """Every budget of a workspace as it stands: its own, its credits, its keys'; a day's only where it has a limit."""
     workspace = await edge.workspace(caller, Action.READ_USAGE, workspace_id)
-    return _view(await edge.budgets(workspace))
+    # In the order in which they were made: what is added comes last.
+    numbered = list(enumerate(await edge.budgets(workspace)))
+    found, cursor = page.page("budgets", workspace, numbered, lambda one: f"{one[0]:08d}")
+    return _view(tuple(budget for _, budget in found)) | {"next_cursor": cursor}
 
 
 @routes.put("/workspace")

@@ -30,13 +30,17 @@ class Doorkeeper:
 
     async def principal(self, authorization: str | None) -> Principal:
         """The bearer of an ``Authorization`` header. Raises OmniError ``unauthorized``."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not 16 <= len(token) <= 256:
-            raise _unauthorized()
-        found = await self._principals.get(token_hash(self._pepper, token))
+        found = await self._principals.get(self.hash_of(authorization))
         if found is None:
             raise _unauthorized()
         return found
+
+    def hash_of(self, authorization: str | None) -> bytes:
+        """What stands for a header's token. Raises OmniError ``unauthorized`` for one that cannot be a token's."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not 16 <= len(token) <= 256:
+            raise _unauthorized()
+        return token_hash(self._pepper, token)
 
     def forget_all(self) -> None:
         """Look every token up again: one has been revoked."""

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from services.api.custody import Custody
 from services.api.domain.access import Action
 from services.api.http.caller import Actor, Caller, Doorkeeper, TheEdge
-from services.api.schemas import AuditQuery, AuditWorkspace, WorkspacePath
+from services.api.http.paging import TheCursors
+from services.api.schemas import AuditWorkspace, WorkspacePath
+from services.api.schemas_queries import AuditQuery
 from shared.messages.custody import QueryAuditV1
 
 routes = APIRouter(tags=["custody"])
@@ -59,11 +61,17 @@ async def delete_workspace(
 
 
 @routes.get("/ai-audit")
-async def audit(caller: Caller, custody: TheCustody, asked: Annotated[AuditQuery, Query()]) -> dict[str, Any]:
+async def audit(
+    caller: Caller, custody: TheCustody, cursors: TheCursors, asked: Annotated[AuditQuery, Query()]
+) -> dict[str, Any]:
     """What was done to keys, by whom and from where, newest first; ``workspace_id=0``: to the platform's own."""
     workspace = await custody.audit_scope(caller, asked.workspace_id)
-    page = await custody.audit(QueryAuditV1(workspace_id=workspace, **asked.model_dump(exclude={"workspace_id"})))
-    return page.model_dump(mode="json")
+    of = f"audit {asked.key_id}"
+    before = cursors.before(of, workspace, asked.cursor, asked.before)
+    query = QueryAuditV1(workspace_id=workspace, key_id=asked.key_id, before=before, limit=asked.limit)
+    page = await custody.audit(query)
+    onward = None if page.next_before is None else str(page.next_before)
+    return page.model_dump(mode="json") | {"next_cursor": cursors.sealed(of, workspace, onward)}
 
 
 @routes.get("/ai-audit/verification")

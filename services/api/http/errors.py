@@ -9,8 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from services.api.domain.faults import invalid_body
+from services.api.http.call_headers import failure_headers
+from services.api.http.failures import methods_of
 from shared import logs
-from shared.errors import Code, OmniError, faults_of
+from shared.errors import Code, OmniError
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MEDIA_TYPE = "application/problem+json"
@@ -20,32 +23,21 @@ _OF_STATUS = {401: Code.UNAUTHORIZED, 403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 
 
 def problem_document(error: OmniError) -> dict[str, Any]:
     """What ``error`` says, as RFC 9457 has it."""
-    return {
+    known = {
         "type": f"urn:omnipost:problem:{error.code}",
         "title": _TITLES[error.code],
         "status": error.status,
         "code": error.code.value,
         "detail": error.detail,
-        **{name: value for name, value in error.extra.items() if value is not None},
+        "request_id": logs.request_id(),
     }
+    return {name: value for name, value in {**known, **error.extra}.items() if value is not None}
 
 
 def problem_response(error: OmniError) -> Response:
     """The response that stands for ``error``."""
-    headers = {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if error.status in (429, 503) or "retry_after_s" in error.extra:
-        headers["Retry-After"] = str(error.extra.get("retry_after_s", 1))
-    return Response(json.dumps(problem_document(error), ensure_ascii=False), error.status, headers, MEDIA_TYPE)
-
-
-def invalid_body(errors: Any) -> OmniError:  # noqa: ANN401 - pydantic's list of error details
-    """The problem of a body or query that does not match."""
-    faults = faults_of(errors)
-    first = faults[0] if faults else {"field": "", "problem": "The request does not match."}
-    where = f"'{first['field']}': " if first["field"] else ""
-    return OmniError(Code.INVALID_REQUEST, f"{where}{first['problem']}", extra={"errors": faults})
+    body = json.dumps(problem_document(error), ensure_ascii=False)
+    return Response(body, error.status, failure_headers(error), MEDIA_TYPE)
 
 
 def too_large() -> OmniError:
@@ -53,24 +45,31 @@ def too_large() -> OmniError:
     return OmniError(Code.INVALID_REQUEST, f"The body is larger than {MAX_BODY_BYTES >> 20} MiB.", status=413)
 
 
+def told(error: Exception) -> OmniError:
+    """What a caller is told of ``error``: of a crash nothing but that there was one, and the log has it."""
+    if isinstance(error, OmniError):
+        return error
+    return _of_status(error.status_code) if isinstance(error, HTTPException) else _unexpected(error)
+
+
 def install(app: FastAPI) -> None:
     """Answer every exception of ``app`` with a problem."""
 
-    async def omni(_: Request, error: Exception) -> Response:
-        return problem_response(error if isinstance(error, OmniError) else _unexpected(error))
+    async def omni(request: Request, error: Exception) -> Response:
+        response = problem_response(told(error))
+        if response.status_code == 405:
+            # Starlette itself names those of the first route of that path only.
+            response.headers["Allow"] = ", ".join(methods_of(request.app.openapi(), request.url.path))
+        return response
 
     async def unmatched(_: Request, error: Exception) -> Response:
         errors = error.errors() if isinstance(error, RequestValidationError) else ()
         return problem_response(invalid_body(errors))
 
-    async def plain(_: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return problem_response(_of_status(status))
-
     app.add_exception_handler(Exception, omni)
     app.add_exception_handler(OmniError, omni)
     app.add_exception_handler(RequestValidationError, unmatched)
-    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(HTTPException, omni)
 
 
 def _of_status(status: int) -> OmniError:

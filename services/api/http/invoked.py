@@ -1,14 +1,9 @@
 """Answers of calls as the contract has them: whole, and piece by piece."""
 
-import base64
-import binascii
 import json
-import math
-import struct
 from collections.abc import Iterator
 from typing import Any
 
-from shared.errors import Code, OmniError
 from shared.messages.chat import DeltaV1, ToolCallV1
 from shared.messages.router import InvokedV1, TokensV1
 from shared.money import format_usd
@@ -68,24 +63,3 @@ def embedded_json(answer: InvokedV1, vectors: list[str]) -> str:
     before, output, after = view.rpartition('"output": null')
     assert output  # noqa: S101 - it has just been written
     return f'{before}"output": {{"embeddings": [{", ".join(vectors)}]}}{after}'
-
-
-def vector_json(vector: str, *, as_base64: bool) -> str:
-    """One embedding (base64 of little-endian 32-bit floats) as JSON: that text, or a list of numbers.
-
-    Raises:
-        OmniError: ``provider_error`` when it is no such vector, or holds what JSON has no number for.
-    """
-    try:
-        raw = base64.b64decode(vector, validate=True)
-        numbers = struct.unpack(f"<{len(raw) // 4}f", raw)
-    except (binascii.Error, struct.error):
-        raise _no_vector() from None
-    if not math.isfinite(sum(numbers)):
-        raise _no_vector()
-    # Nine digits tell every 32-bit float from every other.
-    return f'"{vector}"' if as_base64 else "[" + ", ".join([f"{number:.9g}" for number in numbers]) + "]"
-
-
-def _no_vector() -> OmniError:
-    return OmniError(Code.PROVIDER_ERROR, "The provider has answered with an embedding that cannot be used.")

@@ -5,7 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from services.api.domain.access import Action
+from services.api.domain.pages import moment
 from services.api.http.caller import Actor, Caller, TheEdge
+from services.api.http.idempotent import NewId
+from services.api.http.paging import Page
 from services.api.schemas import KeyChange, KeyIn, WorkspaceQuery
 from services.api.service import KeyWithBudget
 from shared.messages.metering import BudgetV1
@@ -16,17 +19,19 @@ routes = APIRouter(prefix="/ai-keys", tags=["keys"])
 
 
 @routes.get("")
-async def list_keys(caller: Caller, edge: TheEdge, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
+async def list_keys(caller: Caller, edge: TheEdge, page: Page, workspace_id: WorkspaceQuery = None) -> dict[str, Any]:
     """Every key of a workspace, masked, oldest first."""
     workspace = await edge.workspace(caller, Action.READ_KEYS, workspace_id)
-    return {"items": [key_view(item) for item in await edge.keys(workspace)]}
+    keys = await edge.keys(workspace)
+    items, cursor = page.page("keys", workspace, keys, lambda item: moment(item.key.created_at, item.key.id))
+    return {"items": [key_view(item) for item in items], "next_cursor": cursor}
 
 
 @routes.post("", status_code=201)
-async def add_key(caller: Caller, actor: Actor, edge: TheEdge, body: KeyIn) -> dict[str, Any]:
+async def add_key(caller: Caller, actor: Actor, edge: TheEdge, new_id: NewId, body: KeyIn) -> dict[str, Any]:
     """Store a key and verify it with the provider, at no cost. A refused key is stored as ``invalid``."""
     workspace = await edge.workspace(caller, Action.WRITE_KEYS, body.workspace_id)
-    return key_view(await edge.add_key(workspace, body, actor))
+    return key_view(await edge.add_key(workspace, new_id, body, actor))
 
 
 @routes.get("/{key_id}")

@@ -7,15 +7,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api.domain import request_ids
 from services.api.http.errors import MAX_BODY_BYTES, problem_response, too_large
 from shared import logs
 from shared.errors import Code, OmniError
 from shared.telemetry import Telemetry
 
-# A UUID, or a span or trace id. Anything longer or freer could be a key that somebody has put here by mistake.
-_REQUEST_ID = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _TWO_WORDS = "provider-changes|dead-letters|ledger-actions"
-_OURS = re.compile(rf"/(?:ai-(?:{_TWO_WORDS}|[a-z]{{1,16}})|healthz|readyz|openapi\.json)?(?=/|$)")
+_OURS = re.compile(rf"/(?:ai-(?:{_TWO_WORDS}|[a-z]{{1,16}})|healthz|readyz|openapi\.json|v1)?(?=/|$)")
+# The second is what Anthropic's SDKs read.
+_REQUEST_IDS = (b"x-request-id", b"request-id")
 _FIXED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -31,11 +32,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex.encode()
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if request_ids.taken(given) else uuid4().hex
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-        with self._telemetry.root(f"{scope['method']} {_route(scope['path'])}", traceparent):
-            await self._serve(scope, receive, _Sender(send, request_id), headers)
+        span = f"{scope['method']} {_route(scope['path'])}"
+        with logs.about_request(request_id), self._telemetry.root(span, traceparent):
+            await self._serve(scope, receive, _Sender(send, request_id.encode()), headers)
 
     async def _serve(self, scope: Scope, receive: Receive, send: "_Sender", headers: dict[bytes, bytes]) -> None:
         try:
@@ -61,7 +63,8 @@ class _Sender:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id), *_FIXED]
+            ids = [(name, self._request_id) for name in _REQUEST_IDS]
+            message["headers"] = [*message.get("headers", ()), *ids, *_FIXED]
         await self._send(message)
 
 

@@ -8,8 +8,10 @@ from services.api.domain.access import Action
 from services.api.domain.columns import KINDS, shown_name, usd
 from services.api.http.caller import Caller, TheEdge
 from services.api.http.moments import instant
+from services.api.http.paging import TheCursors
 from services.api.http.usage_report import report_view
-from services.api.schemas import CallsQuery, WorkspaceQuery
+from services.api.schemas import WorkspaceQuery
+from services.api.schemas_queries import CallsQuery
 from shared.messages.usage import CallsV1, CallV1, GroupBy, QueryCallsV1, QueryUsageV1, UsageReportV1
 
 routes = APIRouter(prefix="/ai-usage", tags=["usage"])
@@ -37,17 +39,21 @@ async def usage(
 
 
 @routes.get("/calls")
-async def calls(caller: Caller, edge: TheEdge, asked: Annotated[CallsQuery, Query()]) -> dict[str, Any]:
+async def calls(
+    caller: Caller, edge: TheEdge, cursors: TheCursors, asked: Annotated[CallsQuery, Query()]
+) -> dict[str, Any]:
     """Rows of the call log, newest first, one for every attempt. Null is unknown."""
     workspace = await edge.workspace(caller, Action.READ_USAGE, asked.workspace_id)
     query = QueryCallsV1(
         workspace_id=workspace,
         since=instant("from", asked.from_),
         until=instant("to", asked.to),
-        **asked.model_dump(exclude={"workspace_id", "from_", "to"}),
+        cursor=cursors.opened("calls", workspace, asked.cursor),
+        **asked.model_dump(exclude={"workspace_id", "from_", "to", "cursor"}),
     )
     page = await edge.bus.request(query, CallsV1, timeout=10)
-    return {"items": [_row(call) for call in page.items], "next_cursor": page.next_cursor}
+    onward = cursors.sealed("calls", workspace, page.next_cursor)
+    return {"items": [_row(call) for call in page.items], "next_cursor": onward}
 
 
 def _row(call: CallV1) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.api.domain.access import Action
+from services.api.domain.pages import moment
 from services.api.http.caller import Caller, TheEdge
+from services.api.http.idempotent import NewId
+from services.api.http.paging import Page, TheCursors
 from services.api.schemas import WorkspaceQuery
 from services.api.schemas_webhooks import DeliveriesQuery, WebhookChange, WebhookIn
 from services.api.webhook_rows import DeliveryRow, WebhookRow
@@ -25,18 +28,22 @@ TheWebhooks = Annotated[Webhooks, Depends(_webhooks)]
 
 @routes.get("")
 async def list_webhooks(
-    caller: Caller, edge: TheEdge, webhooks: TheWebhooks, workspace_id: WorkspaceQuery = None
+    caller: Caller, edge: TheEdge, webhooks: TheWebhooks, page: Page, workspace_id: WorkspaceQuery = None
 ) -> dict[str, Any]:
     """A workspace's webhooks, oldest first, without their secrets."""
     workspace = await edge.workspace(caller, Action.READ_WEBHOOKS, workspace_id)
-    return {"items": [webhook_view(row) for row in await webhooks.webhooks(workspace)]}
+    found = await webhooks.webhooks(workspace)
+    rows, cursor = page.page("webhooks", workspace, found, lambda row: moment(row.created_at, row.id))
+    return {"items": [webhook_view(row) for row in rows], "next_cursor": cursor}
 
 
 @routes.post("", status_code=201)
-async def add_webhook(caller: Caller, edge: TheEdge, webhooks: TheWebhooks, body: WebhookIn) -> dict[str, Any]:
+async def add_webhook(
+    caller: Caller, edge: TheEdge, webhooks: TheWebhooks, new_id: NewId, body: WebhookIn
+) -> dict[str, Any]:
     """Add a webhook. Its secret is shown in this answer and never again."""
     workspace = await edge.workspace(caller, Action.WRITE_WEBHOOKS, body.workspace_id)
-    row, secret = await webhooks.add(workspace, body)
+    row, secret = await webhooks.add(workspace, new_id, body)
     return {**webhook_view(row), "secret": secret}
 
 
@@ -62,11 +69,18 @@ async def test_webhook(caller: Caller, webhooks: TheWebhooks, webhook_id: str) -
 
 @routes.get("/{webhook_id}/deliveries")
 async def list_deliveries(
-    caller: Caller, webhooks: TheWebhooks, webhook_id: str, asked: Annotated[DeliveriesQuery, Query()]
+    caller: Caller,
+    webhooks: TheWebhooks,
+    cursors: TheCursors,
+    webhook_id: str,
+    asked: Annotated[DeliveriesQuery, Query()],
 ) -> dict[str, Any]:
     """What was sent in the last 30 days, newest first."""
-    rows = await webhooks.deliveries(caller, webhook_id, asked.before, asked.limit)
-    return {"items": [delivery_view(row) for row in rows]}
+    of = f"deliveries {webhook_id}"
+    before = cursors.before(of, None, asked.cursor, asked.before)
+    rows = await webhooks.deliveries(caller, webhook_id, before, asked.limit)
+    cursor = cursors.older(of, None, rows, "seq", asked.limit)
+    return {"items": [delivery_view(row) for row in rows], "next_cursor": cursor}
 
 
 @routes.post("/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202)

@@ -103,6 +103,13 @@ def _of_operation(provider: str, template: str) -> Draft202012Validator:
 
 
 @cache
+def described(provider: str, name: str) -> Draft202012Validator:
+    """The document's own schema of that name, of ``openai`` or ``anthropic``, with everything it refers to."""
+    components = _document(FILES[provider])["components"]
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
+
+
+@cache
 def _of_message(name: str) -> Draft202012Validator:
     schemas = {key: _converted(value) for key, value in _document(GEMINI)["schemas"].items()}
     # The document names this one and does not hold it.

@@ -6,7 +6,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from services.api.http.errors import invalid_body
+from services.api.domain.faults import invalid_body
 from services.api.schemas_invoke import InvokeIn, OptionsIn
 from services.api.schemas_json import MAX_DEPTH
 from shared.messages.chat import ChatOptionsV1

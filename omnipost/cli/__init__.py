@@ -1,0 +1,1 @@
+"""The command line ``omnipost``: the Python client on a terminal."""
