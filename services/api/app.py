@@ -25,6 +25,7 @@ from services.api.http import (
     health,
     invoke,
     keys,
+    platform_credits,
     providers,
     usage,
     webhooks,
@@ -64,6 +65,7 @@ def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asy
     for module in (
         bookkeeping,
         budgets,
+        platform_credits,
         contents,
         keys,
         aliases,

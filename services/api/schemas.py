@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.messages.catalogue import ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
+from shared.messages.catalogue import AliasFunds, ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
 from shared.messages.metering import Unit
 from shared.messages.vault import RestrictionsV1
 from shared.messages.vocabulary import Capability, Feature, Modality, Outcome
@@ -159,6 +159,7 @@ class AliasIn(Body):
     allow_aggregators: StrictBool = False
     on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
+    funds: AliasFunds = "own"
 
     @model_validator(mode="after")
     def _modality_agrees(self) -> "AliasIn":
@@ -182,6 +183,7 @@ class AliasChange(Body):
     allow_aggregators: StrictBool | None = None
     on_stream_cut: OnStreamCut | None = None
     time_limits: TimeLimitsV1 | None = None
+    funds: AliasFunds | None = None
 
 
 def _decimal_text(value: object) -> object:

@@ -82,7 +82,7 @@ class Exchanges:
         """As long as the key lasts and the asker listens."""
         sink = ticket.job.sink
         async with (
-            self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            self._cuts.using(ticket.keyholder, ticket.candidate.key_id),
             sink.listening() if sink is not None else nullcontext(),
         ):
             yield

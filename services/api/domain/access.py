@@ -44,6 +44,7 @@ class Action(StrEnum):
     SETTLE_LETTERS = "settle_letters"
     WRITE_BUDGETS = "write_budgets"
     GRANT_CREDITS = "grant_credits"
+    SWITCH_CREDITS = "switch_credits"
 
 
 _PLATFORM = frozenset({Role.PLATFORM_ADMIN})
@@ -74,6 +75,7 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
     Action.SETTLE_LETTERS: _PLATFORM,
     Action.WRITE_BUDGETS: _ADMINS,
     Action.GRANT_CREDITS: _PLATFORM,
+    Action.SWITCH_CREDITS: _ADMINS,
 }
 
 

@@ -55,6 +55,7 @@ async def create_alias(caller: Caller, edge: TheEdge, body: AliasIn) -> dict[str
         allow_aggregators=body.allow_aggregators,
         on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
+        funds=body.funds,
     )
     return alias_view(await edge.bus.request(request, AliasV1))
 
@@ -86,6 +87,7 @@ async def change_alias(caller: Caller, edge: TheEdge, alias_id: str, body: Alias
         allow_aggregators=body.allow_aggregators,
         on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
+        funds=body.funds,
     )
     return alias_view(await edge.bus.request(request, AliasV1))
 
@@ -160,4 +162,5 @@ def _target_view(target: PlannedTargetV1, position: int | None) -> dict[str, Any
         "at_most_usd": format_usd(forecast.at_most_usd_micros),
         "price_version": forecast.price_version,
         "latency_ms": target.latency_ms,
+        "funds": target.funds.value,
     }
