@@ -1,4 +1,4 @@
-"""The embedded NATS server: one user per service, the exact permission matrix, JetStream synced to disk.
+"""The embedded NATS server: one user per service, the exact permission matrix, JetStream synced to disk ten times a second.
 
 JetStream has an account of its own, and the services import from it what ``shared.permissions.doors`` names.
 """
@@ -17,6 +17,8 @@ MAX_PAYLOAD = "8MB"
 # A little longer than the longest call: the server keeps an entry for every reply that may still come.
 REPLY_WINDOW = "11m"
 STORE_ACCOUNT = "STORE"
+# What a power cut may take from the streams; a killed server loses nothing (docs/decisions/0005-settling.md).
+SYNC_INTERVAL = "100ms"
 
 
 def store_of(home: Home) -> Path:
@@ -57,7 +59,7 @@ server_name: "omnipost"
 max_payload: {MAX_PAYLOAD}
 jetstream {{
   store_dir: {json.dumps(str(store), ensure_ascii=False)}
-  sync_interval: always
+  sync_interval: {SYNC_INTERVAL}
 }}
 accounts {{
   {STORE_ACCOUNT}: {{
