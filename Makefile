@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
 .DEFAULT_GOAL := help
-.PHONY: help run test check conformance faults rotate-kek verify-audit replay-letters update-prices bench lock clean
+.PHONY: help run test check conformance faults rotate-kek verify-audit replay-letters guest update-prices bench asyncapi lock clean
 SHELL := /bin/sh
 # Compiled bytecode is what makes later starts fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,11 +51,17 @@ verify-audit: ## recompute the hash chains of the key audit of the running stack
 replay-letters: ## settle dead letters of the running stack again [ID=…]
 	@$(INSTALL_RUN) deploy.local.replay_letters $(ID)
 
+guest: ## NATS credentials for another OmniPost service: NAME=composer WORKSPACES=1,7 (empty: take them away)
+	@$(INSTALL_RUN) deploy.local.guests $(NAME) --workspaces "$(WORKSPACES)"
+
 update-prices: ## what newer published prices would change; changes nothing [FROM=data.json]
 	@$(INSTALL_RUN) deploy.local.update_prices $(if $(FROM),"$(FROM)")
 
 bench: ## CPU per call, calls per second, added latency [FULL=1]
 	$(INSTALL_DEV) bench $(if $(FULL),--full)
+
+asyncapi: ## write docs/asyncapi.json from the messages
+	@$(INSTALL_RUN) deploy.asyncapi
 
 lock: ## pin requirements/*.in again
 	$(INSTALL_DEV)
