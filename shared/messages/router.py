@@ -100,6 +100,7 @@ class InvokeV1(Request):
     subject: ClassVar[str] = "ai.invoke.{workspace_id}"
     owner: ClassVar[Service] = Service.ROUTER
     callers: ClassVar[tuple[Service, ...]] = _API
+    for_guests: ClassVar[bool] = True
     reply: ClassVar[type[Part]] = InvokedV1
     part: ClassVar[type[Part] | None] = DeltaV1
     max_replies: ClassVar[int] = 1_000_000
@@ -133,6 +134,7 @@ class StreamCreditV1(Event):
     subject: ClassVar[str] = "ai.router.streams.{router}.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER,)
+    from_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"router": "f3b1c2", "stream": ATTEMPT_ID, "upto": 64}
 
     router: str = Field(pattern=r"^[0-9a-z]{1,32}$")

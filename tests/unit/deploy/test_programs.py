@@ -94,7 +94,7 @@ def test_nats_allows_exactly_the_matrix(name: str) -> None:
     assert ("allow_responses" in config) == (row.replies > 0)
     assert f"max: {row.replies}," in config or row.replies == 0
     assert 'listen: "127.0.0.1:4222"' in config
-    assert "sync_interval: always" in config
+    assert "sync_interval: 100ms" in config
 
 
 def test_nats_without_a_row_allows_nothing() -> None:
