@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
 .DEFAULT_GOAL := help
-.PHONY: help run test check conformance faults rotate-kek verify-audit replay-letters update-prices bench lock clean
+.PHONY: help run test check conformance faults rotate-kek verify-audit replay-letters guest update-prices bench bench-peers asyncapi lock clean
 SHELL := /bin/sh
 # Compiled bytecode is what makes later starts fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,18 +51,31 @@ verify-audit: ## recompute the hash chains of the key audit of the running stack
 replay-letters: ## settle dead letters of the running stack again [ID=…]
 	@$(INSTALL_RUN) deploy.local.replay_letters $(ID)
 
+guest: ## NATS credentials for another OmniPost service: NAME=composer WORKSPACES=1,7 (empty: take them away)
+	@$(INSTALL_RUN) deploy.local.guests $(NAME) --workspaces "$(WORKSPACES)"
+
 update-prices: ## what newer published prices would change; changes nothing [FROM=data.json]
 	@$(INSTALL_RUN) deploy.local.update_prices $(if $(FROM),"$(FROM)")
 
 bench: ## CPU per call, calls per second, added latency [FULL=1]
 	$(INSTALL_DEV) bench $(if $(FULL),--full)
 
+bench-peers: ## the same load through nginx (the floor) and LiteLLM, in one run; ratios [FULL=1]
+	$(INSTALL_DEV)
+	@test -e .venv-peers/bin/litellm || { echo "installing the peers into .venv-peers (once) …"; \
+	  $(BIN)/python -m venv --without-pip .venv-peers && $(BIN)/uv pip install --quiet --require-hashes \
+	    --python .venv-peers/bin/python -r requirements/peers.lock; }
+	@$(BIN)/python -m bench.peers $(if $(FULL),--full)
+
+asyncapi: ## write docs/asyncapi.json from the messages
+	@$(INSTALL_RUN) deploy.asyncapi
+
 lock: ## pin requirements/*.in again
 	$(INSTALL_DEV)
-	@for name in bootstrap run dev; do \
+	@for name in bootstrap run dev peers; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    requirements/$$name.in -o requirements/$$name.lock || exit 1; \
 	done
 
 clean: ## remove .venv, caches and ./.omnipost (all local state and keys)
-	rm -rf .venv .omnipost .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-peers .omnipost .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""``make bench``: CPU per call by service, calls, chunks and leases per second, what the stack adds to a direct call.
+"""``make bench``: CPU by service; calls, chunks, leases, reservations and settlements per second; added latency.
 
 Everything is on that is on by default: authentication, budgets (the key has a cap in all three units), metering.
 Figures depend on the machine; ratios are against the static provider called directly in the same run.
@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import streams
 from bench.leases import leases
+from bench.ledger import ledger
 from bench.load import Target, closed_loop, paired, percentile
 from bench.processes import cpu_s, rss_mb
 from shared.testing.stack import Stack
@@ -100,6 +101,7 @@ async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
     direct_stream = Target.post(fast_port, "/v1/chat/completions", DIRECT_STREAM, "sk-bench")
     await streams.first_chunk(direct_stream, stream, 500 if full else 100)
     await leases(stack, 5000 if full else 1000)
+    await ledger(stack, 40_000 if full else 8000)
     used = rss_mb(stack)
     split = " ".join(f"{part}={size:.0f}" for part, size in used.items())
     print(f"stack_rss_mb={sum(used.values()):.0f} idle_rss_mb={sum(idle.values()):.0f} {split}")

@@ -6,13 +6,11 @@ import time
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bench.processes import cpu_s
+from bench.standin import router
 from shared import sealing
 from shared.bus import Bus
-from shared.messages.base import Service
 from shared.messages.vault import KeysV1, LeaseKeyV1, LeaseV1, ListKeysV1
 from shared.messages.vocabulary import Modality
-from shared.settings import ServiceSettings
-from shared.telemetry import Telemetry
 from shared.testing.stack import Stack
 
 CONCURRENCY = 32
@@ -20,16 +18,12 @@ CONCURRENCY = 32
 
 async def leases(stack: Stack, count: int) -> None:
     """Lease the first key of workspace 1 ``count`` times, as a router does that remembers nothing."""
-    seed = stack.home / "secrets" / "nkey-router.seed"
-    settings = ServiceSettings(nats_url=stack.nats_url, nats_nkey_seed_file=seed)
-    bus = Bus(Service.ROUTER, settings, Telemetry(Service.ROUTER, None), lambda: None)
-    await bus.start()
-    request = await _request(bus)
-    await _ask(bus, request, count // 10)
-    before, began = cpu_s(stack), time.perf_counter()
-    await _ask(bus, request, count)
-    spent, after = time.perf_counter() - began, cpu_s(stack)
-    await bus.stop()
+    async with router(stack) as bus:
+        request = await _request(bus)
+        await _ask(bus, request, count // 10)
+        before, began = cpu_s(stack), time.perf_counter()
+        await _ask(bus, request, count)
+        spent, after = time.perf_counter() - began, cpu_s(stack)
     vault, database = (1000 * (after[part] - before[part]) / count for part in ("vault", "postgres"))
     print(f"leases_per_s={count / spent:.0f} cpu_ms_per_lease={vault:.3f} postgres_ms_per_lease={database:.3f}")
 

@@ -1,6 +1,7 @@
 """CPU time and memory of the stack's processes, from /proc."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from shared.testing.stack import PARTS, Stack, process_fields
@@ -18,6 +19,23 @@ def cpu_s(stack: Stack) -> dict[str, float]:
         ticks += sum(int(value) for child in stack.children(part) for value in process_fields(child)[11:13])
         spent[part] = ticks * _TICK_S
     return spent
+
+
+def tree_cpu_s(pid: int) -> float:
+    """Seconds of CPU a process and all it has started have used so far, the finished ones too."""
+    parents: dict[int, list[int]] = {}
+    fields: dict[int, list[str]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                found = fields[int(entry.name)] = process_fields(int(entry.name))
+                parents.setdefault(int(found[1]), []).append(int(entry.name))
+    ticks, left = 0, [pid]
+    while left:
+        one = left.pop()
+        ticks += sum(int(value) for value in fields[one][11:15]) if one in fields else 0
+        left += parents.get(one, [])
+    return ticks * _TICK_S
 
 
 def rss_mb(stack: Stack) -> dict[str, float]:

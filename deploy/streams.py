@@ -82,7 +82,7 @@ def _stream(name: str) -> Declared:
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ACK_WAIT_S,
         max_deliver=-1,
-        max_ack_pending=4 * BATCH,
+        max_ack_pending=32 * BATCH,
     )
     return Declared(stream, consumer)
 

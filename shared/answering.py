@@ -34,7 +34,8 @@ Handler = Callable[..., Awaitable[Part]]
 
 @cache
 def _inboxes(request: type[Request]) -> tuple[str, ...]:
-    return tuple(f"{inbox_prefix(caller)}." for caller in request.callers)
+    guests = (inbox_prefix("guest-"),) if request.for_guests else ()
+    return (*(f"{inbox_prefix(caller)}." for caller in request.callers), *guests)
 
 
 class Answering:
@@ -120,6 +121,9 @@ class Answering:
             faults = faults_of(error.errors(include_input=False, include_url=False))
             detail = f"The message does not match {request.__name__}."
             raise OmniError(Code.INVALID_REQUEST, detail, extra={"faults": faults}) from None
+        if asked.address() != message.subject:
+            # Who may ask about which workspace is written in subjects: a body must not say another.
+            raise OmniError(Code.FORBIDDEN, "The message is about another workspace than its subject.")
         with self._telemetry.received(f"{request.__name__} answer", headers.get(TRACEPARENT)):
             body, sent = await self._carry_out(handler, asked, message.reply, working)
         if len(body) > self.max_payload - _OVERHEAD:

@@ -15,7 +15,7 @@ from shared.arriving import Arriving, gone
 from shared.clock import Clock
 from shared.errors import OmniError, Problem, invalid, unavailable
 from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox, owner_of
-from shared.messages.base import Event, Part, Record, Request, Service
+from shared.messages.base import Event, Part, Record, Request
 from shared.messages.router import StreamCreditV1
 from shared.permissions import inbox_prefix
 from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
@@ -28,14 +28,14 @@ P = TypeVar("P", bound=Part)
 
 
 class Asking:
-    """The asking half of a ``shared.bus.Bus``."""
+    """The asking half of a ``shared.bus.Bus``. ``user``: whose inbox is answered to."""
 
-    def __init__(self, service: Service, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, user: str, telemetry: Telemetry, clock: Clock) -> None:
         self.telemetry = telemetry
         self._clock = clock
         self._log = logs.get()
         self._client: Client | None = None
-        self._inbox = Inbox(inbox_prefix(service), lambda address: self._tell(gone(address)))
+        self._inbox = Inbox(inbox_prefix(user), lambda address: self._tell(gone(address)))
 
     @property
     def client(self) -> Client:

@@ -21,8 +21,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from shared.answering import MAX_IN_FLIGHT, Answering, Handler
-from shared.asking import Asking
 from shared.clock import SystemClock
+from shared.invoking import Invoking
 from shared.messages.base import Event, Request, Service
 from shared.messages.router import StreamCreditV1
 from shared.permissions import inbox_prefix
@@ -38,7 +38,7 @@ CONTROL_WORKERS = 32
 E = TypeVar("E", bound=Event)
 
 
-class Bus(Asking):
+class Bus(Invoking):
     """One NATS connection of one service process.
 
     Register handlers first, then ``start``. ``on_lost`` is called when the connection is gone for good; the

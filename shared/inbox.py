@@ -21,10 +21,14 @@ PATIENCE_S = 5.0
 
 
 class Asked(ABC):
-    """A question waiting for its answer, which fails after ``timeout`` or ``SILENCE_S`` without a sign of life."""
+    """A question waiting for its answer, which fails after ``timeout`` or ``SILENCE_S`` without a sign of life.
+
+    ``subject``: where it was asked.
+    """
 
     def __init__(self, owner: str, timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
+        self.subject = ""
         self._owner, self._deadline = owner, self._loop.time() + timeout
         self._timer = self._loop.call_later(min(timeout, SILENCE_S), self._give_up)
 
@@ -110,7 +114,7 @@ class Inbox:
             # The client would keep it and send it when the server is back, long after the asker has been told no.
             raise unavailable("The message bus is away; try again shortly.")
         token = secrets.token_hex(8)
-        self._asked[token] = asked
+        self._asked[token], asked.subject = asked, subject
         try:
             await client.publish(subject, body, reply=f"{self.prefix}.{token}", headers=headers)
         except (NatsError, OSError):
@@ -124,6 +128,12 @@ class Inbox:
     def end(self, token: str) -> None:
         """Nobody waits for it any more."""
         self._asked.pop(token).close()
+
+    def refuse(self, subject: str, error: OmniError) -> None:
+        """Nothing that is asked at ``subject`` gets there: tell whoever waits for an answer."""
+        for asked in list(self._asked.values()):
+            if asked.subject == subject:
+                asked.fail(error)
 
     async def _heard(self, message: Msg) -> None:
         headers = message.headers or {}

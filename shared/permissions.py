@@ -6,11 +6,14 @@ is for the asker to choose, so within one account whoever may ask JetStream anyt
 everything: to delete a stream, or to say what it stores to any service under any name.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.messages import EVENTS, HINTS, RECORDS, REQUESTS
 from shared.messages.base import Record, Service
 
+_GUEST = re.compile(r"[a-z][a-z0-9-]{0,31}")
 OPERATOR = "operator"
 """The deployment's own user: the only one of JetStream's account. No service is ever given its key."""
 
@@ -39,6 +42,27 @@ class Door:
 def inbox_prefix(user: str) -> str:
     """Replies to ``user``, a service or the operator, arrive below this prefix; nobody else may subscribe to it."""
     return f"_INBOX_{user}"
+
+
+def guest_user(name: str) -> str:
+    """The NATS user of another OmniPost service. Raises ValueError for a name that cannot stand in a subject."""
+    if not _GUEST.fullmatch(name):
+        raise ValueError("A service's name is 1 to 32 of a-z, 0-9 and '-', and begins with a letter.")
+    return f"guest-{name}"
+
+
+def permissions_of_guest(name: str, workspaces: Iterable[int]) -> Permissions:
+    """What another OmniPost service may do: call, stream and cancel, and hear events, in ``workspaces`` alone."""
+    mine = sorted(set(workspaces))
+    publish = {item.pattern() for item in EVENTS if item.from_guests}
+    publish |= {_within(item.subject, number) for item in REQUESTS if item.for_guests for number in mine}
+    subscribe = {_within(item.subject, number) for item in EVENTS if item.for_guests for number in mine}
+    subscribe.add(f"{inbox_prefix(guest_user(name))}.>")
+    return Permissions(tuple(sorted(publish)), tuple(sorted(subscribe)), 0)
+
+
+def _within(subject: str, workspace_id: int) -> str:
+    return subject.format(workspace_id=workspace_id)
 
 
 def permissions_of(service: Service) -> Permissions:

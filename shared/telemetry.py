@@ -53,6 +53,11 @@ class Telemetry:
         self._tracer = provider.get_tracer("omnipost")
         self._stop = provider.shutdown
 
+    @property
+    def makes_spans(self) -> bool:
+        """Whether there is a collector; without one a batch need not enter the trace of each of its messages."""
+        return self._tracer is not None
+
     def stop(self) -> None:
         """Send what is left."""
         self._stop()

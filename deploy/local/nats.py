@@ -1,4 +1,4 @@
-"""The embedded NATS server: one user per service, the exact permission matrix, JetStream synced to disk.
+"""The embedded NATS server: one user per service, the exact permission matrix, JetStream on disk.
 
 JetStream has an account of its own, and the services import from it what ``shared.permissions.doors`` names.
 """
@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.child import Program
-from deploy.local.home import Home, write_private
+from deploy.local.home import Home, read_json, write_private
 from deploy.local.processes import own_binary
+from deploy.local.secret_files import nkey
 from deploy.local.settings import CannotStart
-from shared.permissions import Door, Permissions, doors, operator_permissions
+from shared.messages.base import Service
+from shared.permissions import OPERATOR, Door, Permissions, doors, operator_permissions, permissions_of
 
 MAX_PAYLOAD = "8MB"
 # A little longer than the longest call: the server keeps an entry for every reply that may still come.
 REPLY_WINDOW = "11m"
 STORE_ACCOUNT = "STORE"
+# What a power cut may take from the streams; a killed server loses nothing (docs/decisions/0005-settling.md).
+SYNC_INTERVAL = "100ms"
 
 
 def store_of(home: Home) -> Path:
@@ -48,7 +52,7 @@ def _inode(folder: Path) -> int | None:
 
 def render(users: Mapping[str, Permissions], *, operator: str, port: int, store: Path) -> str:
     """The server's configuration. ``users``: permissions by public nkey; ``operator``: the deployment's public nkey."""
-    blocks = "\n".join(_user(nkey, permissions) for nkey, permissions in users.items())
+    blocks = "\n".join(user_block(public, permissions) for public, permissions in users.items())
     exports = "\n".join(_export(door) for door in doors())
     imports = "\n".join(_import(door) for door in doors())
     return f"""\
@@ -57,13 +61,13 @@ server_name: "omnipost"
 max_payload: {MAX_PAYLOAD}
 jetstream {{
   store_dir: {json.dumps(str(store), ensure_ascii=False)}
-  sync_interval: always
+  sync_interval: {SYNC_INTERVAL}
 }}
 accounts {{
   {STORE_ACCOUNT}: {{
     jetstream: enabled
     users: [
-{_user(operator, operator_permissions())}
+{user_block(operator, operator_permissions())}
     ]
     exports: [
 {exports}
@@ -90,7 +94,8 @@ def _import(door: Door) -> str:
     return f"      {{ service: {{ account: {STORE_ACCOUNT}, subject: {json.dumps(door.subject)} }} }}"
 
 
-def _user(nkey: str, permissions: Permissions) -> str:
+def user_block(public: str, permissions: Permissions) -> str:
+    """One user in the server's own words. ``public``: its public nkey."""
     lines = [
         f"      publish: {{ allow: {json.dumps(permissions.publish)} }}",
         f"      subscribe: {{ allow: {json.dumps(permissions.subscribe)} }}",
@@ -98,7 +103,7 @@ def _user(nkey: str, permissions: Permissions) -> str:
     if permissions.replies:
         lines.append(f'      allow_responses: {{ max: {permissions.replies}, expires: "{REPLY_WINDOW}" }}')
     inner = "\n".join(lines)
-    return f"    {{ nkey: {nkey}, permissions: {{\n{inner}\n    }} }}"
+    return f"    {{ nkey: {public}, permissions: {{\n{inner}\n    }} }}"
 
 
 def program(
@@ -108,10 +113,28 @@ def program(
     binary = own_binary("nats-server")
     if binary is None:
         raise CannotStart("nats-server is not installed beside Python; run `make run`, or set NATS_URL.")
-    config = home.path / "nats.conf"
-    write_private(config, render(users, operator=operator, port=port, store=store_of(home)))
+    write_private(_config(home), render(users, operator=operator, port=port, store=store_of(home)))
     _move_to_its_account(store_of(home) / "jetstream")
-    return Program("nats", (binary, "-c", str(config)), inherited)
+    return Program("nats", (binary, "-c", str(_config(home))), inherited)
+
+
+def rewrite(home: Home, guests: Mapping[str, Permissions]) -> bool:
+    """Write the configuration again with these guests, for a server that is running; False when there is none."""
+    port = read_json(home.path / "run" / "ports.json").get("nats")
+    if not isinstance(port, int) or not _config(home).exists():
+        return False
+    config = render({**users_of(home), **guests}, operator=nkey(home, OPERATOR), port=port, store=store_of(home))
+    write_private(_config(home), config)
+    return True
+
+
+def users_of(home: Home) -> dict[str, Permissions]:
+    """Permissions of the services, by public nkey."""
+    return {nkey(home, service): permissions_of(service) for service in Service}
+
+
+def _config(home: Home) -> Path:
+    return home.path / "nats.conf"
 
 
 def _move_to_its_account(files: Path) -> None:

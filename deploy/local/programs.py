@@ -65,9 +65,14 @@ def _own(wiring: Wiring, name: str) -> Mapping[str, str]:
         given = {
             "AI_ENCRYPTION_KEY": settings.ai_encryption_key,
             "AI_ENCRYPTION_KEY_PREVIOUS": settings.ai_encryption_key_previous,
+            **settings.platform_keys,
         }
-        files = {"VAULT_KEKS_FILE": str(secrets / KEKS), "VAULT_IDENTITY_FILE": str(secrets / "vault-identity")}
-        return files | {name: key for name, key in given.items() if key}
+        return {
+            "VAULT_KEKS_FILE": str(secrets / KEKS),
+            "VAULT_IDENTITY_FILE": str(secrets / "vault-identity"),
+            "OMNIPOST_ALLOWED_PRIVATE_HOSTS": settings.allowed_private_hosts,
+            **{name: key for name, key in given.items() if key},
+        }
     if name == "router":
         hosts = [settings.allowed_private_hosts, f"127.0.0.1:{wiring.sandbox_port}"]
         return {

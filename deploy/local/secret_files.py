@@ -30,8 +30,13 @@ def ensure(home: Home, services: tuple[str, ...]) -> None:
     for service in services:
         _once(folder / f"pg-{service}", lambda: secrets.token_urlsafe(24))
     for user in (*services, OPERATOR):
-        _once(seed_file(home, user), _seed)
+        ensure_seed(home, user)
     _once(home.admin_token, lambda: f"omni_{secrets.token_urlsafe(32)}")
+
+
+def ensure_seed(home: Home, user: str) -> None:
+    """Give the NATS user a seed, unless it has one."""
+    _once(seed_file(home, user), _seed)
 
 
 def seed_file(home: Home, user: str) -> Path:

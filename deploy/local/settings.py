@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PLATFORM_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_AI_API_KEY")
+"""The platform's own keys; the vault is the only process that is given them."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -26,6 +28,7 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     ai_encryption_key: str | None = field(default=None, repr=False)
     ai_encryption_key_previous: str | None = field(default=None, repr=False)
+    platform_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     allowed_private_hosts: str = ""
     otlp_endpoint: str | None = None
     log_level: str = "info"
@@ -55,6 +58,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         database_url=given.get("DATABASE_URL"),
         ai_encryption_key=given.get("AI_ENCRYPTION_KEY"),
         ai_encryption_key_previous=given.get("AI_ENCRYPTION_KEY_PREVIOUS"),
+        platform_keys={name: given[name] for name in PLATFORM_KEYS if name in given},
         allowed_private_hosts=given.get("OMNIPOST_ALLOWED_PRIVATE_HOSTS", ""),
         otlp_endpoint=given.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
         log_level=level,

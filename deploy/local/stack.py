@@ -6,7 +6,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from deploy import streams
-from deploy.local import leftovers, nats, postgres, programs, schema
+from deploy.local import guests, leftovers, nats, postgres, programs, schema
 from deploy.local.child import Child, Program
 from deploy.local.edge import Edge
 from deploy.local.home import Home, is_free
@@ -14,8 +14,7 @@ from deploy.local.programs import SERVICES, Wiring
 from deploy.local.secret_files import ensure, nkey, seed_file
 from deploy.local.settings import CannotStart, Settings
 from shared.clock import Clock
-from shared.messages.base import Service
-from shared.permissions import OPERATOR, permissions_of
+from shared.permissions import OPERATOR
 from shared.schemas import database_of
 
 READY_S = 90.0
@@ -151,7 +150,7 @@ class Stack:
         )
 
     def _nats(self, wiring: Wiring) -> Program:
-        users = {nkey(self._home, name): permissions_of(Service(name)) for name in SERVICES}
+        users = {**nats.users_of(self._home), **guests.users(self._home)}
         port = urlsplit(wiring.nats_url).port or 0
         return nats.program(self._home, users, nkey(self._home, OPERATOR), port, self._settings.inherited)
 

@@ -32,6 +32,7 @@ from services.api.http import (
     invoke,
     keys,
     models,
+    platform_credits,
     providers,
     usage,
     webhooks,
@@ -81,6 +82,7 @@ def http_app(edge: Edge, custodian: Custody, doorkeeper: Doorkeeper, seeded: asy
     for module in (
         bookkeeping,
         budgets,
+        platform_credits,
         contents,
         keys,
         aliases,

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from services.api.domain.pages import LONGEST
-from shared.messages.catalogue import ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
+from shared.messages.catalogue import AliasFunds, ModelV1, OnStreamCut, TargetV1, TimeLimitsV1
 from shared.messages.metering import Unit
 from shared.messages.vault import RestrictionsV1
 from shared.messages.vocabulary import Capability, Feature, Modality
@@ -162,6 +162,7 @@ class AliasIn(Body):
     allow_aggregators: StrictBool = False
     on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
+    funds: AliasFunds = "own"
 
     @model_validator(mode="after")
     def _modality_agrees(self) -> "AliasIn":
@@ -185,6 +186,7 @@ class AliasChange(Body):
     allow_aggregators: StrictBool | None = None
     on_stream_cut: OnStreamCut | None = None
     time_limits: TimeLimitsV1 | None = None
+    funds: AliasFunds | None = None
 
 
 def _decimal_text(value: object) -> object:

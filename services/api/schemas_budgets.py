@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.api.schemas import Body, Limits, WorkspaceId
+from shared.messages.metering import Credits
 from shared.messages.vocabulary import Funds
 
 
@@ -13,6 +14,13 @@ class WorkspaceBudget(Limits):
 
     workspace_id: WorkspaceId | None = None
     funds: Funds = Funds.OWN
+
+
+class CreditsIn(Body):
+    """Whether the workspace's platform credits are used."""
+
+    workspace_id: WorkspaceId | None = None
+    credits: Credits
 
 
 class Resume(Body):

@@ -28,7 +28,7 @@ _OWNED = """
 """
 BUDGET_COLUMNS = (
     "id, workspace_id, key_id, funds, cap_usd_micros, cap_tokens, cap_requests, day_cap_usd_micros, day_cap_tokens, "
-    "day_cap_requests, blocked_at IS NOT NULL AS blocked, halted_why, line"
+    "day_cap_requests, blocked_at IS NOT NULL AS blocked, halted_why, line, credits_allowed"
 )
 _LOCK = (
     f"SELECT {BUDGET_COLUMNS} FROM ai_provider_budgets WHERE id IN ("  # noqa: S608 - constants of this module
@@ -67,6 +67,7 @@ class BudgetRow:
     blocked: bool
     halted_why: str | None
     line: list[tuple[str, str, str]] | None
+    credits_allowed: bool
 
     def account(self) -> Account:
         """The account, with nothing in it yet."""
@@ -80,6 +81,7 @@ class BudgetRow:
             blocked=self.blocked,
             halted=self.halted_why,
             line=tuple(_place(*place) for place in self.line or ()),
+            credits_allowed=self.credits_allowed,
         )
 
 

@@ -13,9 +13,6 @@ from shared.db import EVERY_WORKSPACE, Database
 from shared.messages.bookkeeping import LedgerActionsV1, LedgerActionV1, QueryLedgerActionsV1
 from shared.messages.custody import ActorV1
 
-PLATFORM = 0
-"""Whose the dead letters are."""
-
 Facts = Mapping[str, str | int | None]
 _NOTE = "INSERT INTO ledger_actions (workspace_id, at, action, subject, actor, facts) VALUES (%s, %s, %s, %s, %s, %s)"
 _READ = text("""

@@ -5,6 +5,7 @@ from services.metering.budgets import Budgets
 from services.metering.connection import Connection
 from services.metering.consequences import ALERTS, ROOM
 from services.metering.contents import Contents
+from services.metering.credits import Credits
 from services.metering.exports import Exports
 from services.metering.forgetting import Forgetter
 from services.metering.ledger import Ledger
@@ -15,9 +16,15 @@ from services.metering.reports import Reports
 from services.metering.retention import Purger, Retention
 from services.metering.service import MeteringService
 from services.metering.settings import Settings
-from services.metering.settler import Settler
+from services.metering.settler import BATCH, Settler
 from services.metering.store import Store
-from services.metering.subscribers import subscribe, subscribe_books, subscribe_contents, subscribe_exports
+from services.metering.subscribers import (
+    subscribe,
+    subscribe_books,
+    subscribe_contents,
+    subscribe_credits,
+    subscribe_exports,
+)
 from services.metering.sweeper import Sweeper
 from shared import logs
 from shared.bus import Bus
@@ -31,7 +38,7 @@ from shared.records import RecordConsumer
 from shared.runtime import Stop, load_settings
 from shared.telemetry import Telemetry
 
-SCHEMA = "0007"
+SCHEMA = "0009"
 
 
 class Metering:
@@ -42,11 +49,14 @@ class Metering:
         self.database = Database(settings.database_url)
         self.bus = Bus(Service.METERING, settings, self.telemetry, stop.give_up)
         self.ledger = Ledger(Connection(self.database), clock)
+        # While the database works for one, the other prepares its batch.
         self.settler = Settler(Connection(self.database), clock, self.telemetry)
+        self.second = Settler(Connection(self.database), clock, self.telemetry)
         self.sweeper = Sweeper(
             Connection(self.database), clock, settings.metering_sweep_s, lambda: self.consumer.is_current
         )
-        self.consumer = RecordConsumer(self.bus, CallFinishedV1, self.settler.settle)
+        settlers = self.settler.settle, self.second.settle
+        self.consumer = RecordConsumer(self.bus, CallFinishedV1, *settlers, batch=BATCH)
         store, reports = Store(self.database), Reports(self.database)
         budgets = Budgets(self.database)
         subscribe(self.bus, MeteringService(self.ledger, budgets, reports, store, clock, self.consumer.check))
@@ -59,6 +69,7 @@ class Metering:
             Retention(self.books, clock),
             Actions(self.database),
         )
+        subscribe_credits(self.bus, Credits(self.books, clock))
         subscribe_exports(self.bus, Exports(self.database))
         self.forgetter = Forgetter(Connection(self.database), clock)
         self.kept = Connection(self.database)
@@ -90,6 +101,7 @@ class Metering:
         await self.bus.stop(grace_s / 2)
         await self.ledger.stop()
         await self.settler.close()
+        await self.second.close()
         await self.books.close()
         await self.kept.close()
         await self.database.close()

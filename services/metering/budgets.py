@@ -9,11 +9,11 @@ from sqlmodel import text
 
 from services.metering.accounts import BALANCE_COLUMNS, BUDGET_COLUMNS, BalanceRow, BudgetRow, periods_of, with_balances
 from services.metering.consequences import ROOM
-from services.metering.domain.ledger import PLATFORM_WORKSPACE, Account, Owner
+from services.metering.domain.ledger import Account, Owner
 from shared.db import EVERY_WORKSPACE, Database
 from shared.errors import not_found
 from shared.messages.metering import Unit
-from shared.messages.vocabulary import Funds
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, Funds
 
 _CAPS: tuple[LiteralString, ...] = (
     "cap_usd_micros", "cap_tokens", "cap_requests", "day_cap_usd_micros", "day_cap_tokens", "day_cap_requests",

@@ -25,7 +25,7 @@ from shared.messages.bookkeeping import (
 )
 from shared.messages.custody import ActorV1
 from shared.messages.router import CallFinishedV1
-from shared.messages.vocabulary import Billing
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, Billing
 
 _COLUMNS = (
     "id, received_at, subject, reason, attempt_id, delivered, length(body) AS size_bytes, resolution, resolved_at"
@@ -144,7 +144,7 @@ async def _resolve(raw: Raw, letter_id: int, how: str, now: datetime) -> dict[st
 async def _note(
     raw: Raw, action: str, letter_id: int, actor: ActorV1, facts: Mapping[str, str | None], now: datetime
 ) -> None:
-    await actions.note(raw, actions.PLATFORM, action, str(letter_id), actor, facts, now)
+    await actions.note(raw, PLATFORM_WORKSPACE, action, str(letter_id), actor, facts, now)
 
 
 def _letter(row: Mapping[str, Any]) -> DeadLetterV1:

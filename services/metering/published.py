@@ -9,8 +9,9 @@ from services.metering.domain.alerting import Alert, window_of
 from services.metering.domain.ledger import NO_CAPS, Account, Amounts, Decision, Span, starts_of
 from shared.clock import next_month
 from shared.messages.alerts import BudgetAlertV1
-from shared.messages.metering import AmountsV1, BudgetV1, CapsV1, ReservationV1
+from shared.messages.metering import AmountsV1, BudgetV1, CapsV1, Credits, ReservationV1
 from shared.messages.usage import CallV1
+from shared.messages.vocabulary import Funds
 
 
 def budget(account: Account, span: Span, now: datetime) -> BudgetV1:
@@ -29,6 +30,7 @@ def budget(account: Account, span: Span, now: datetime) -> BudgetV1:
         resets_at=_end(span, start),
         blocked=account.blocked,
         halted=account.halted,
+        credits=_credits(account),
     )
 
 
@@ -75,6 +77,12 @@ def alert(alert: Alert, alert_id: UUID, now: datetime) -> BudgetAlertV1:
 def call(row: Mapping[str, Any]) -> CallV1:
     """A row of the call log."""
     return CallV1.model_validate({name: _plain(value) for name, value in row.items()})
+
+
+def _credits(account: Account) -> Credits | None:
+    if account.funds is Funds.OWN or account.key_id is not None:
+        return None
+    return "allowed" if account.credits_allowed else "off"
 
 
 def _amounts(amounts: Amounts) -> AmountsV1:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import args_row, dict_row
 
 from services.metering import accounts, actions, postings, published, rollups
 from services.metering.connection import Connection, Raw
@@ -100,7 +100,7 @@ async def correct(
     raw: Raw, workspace_id: int, attempt: UUID, known: Known, actor: ActorV1, note: str, now: datetime
 ) -> Mapping[str, Any]:
     """Do it in the caller's transaction; the row as it is then. Raises OmniError, and ``postings.Drift``."""
-    reservation = await _one(raw, class_row(Reservation), _RESERVATION, workspace_id, attempt)
+    reservation = await _one(raw, args_row(Reservation), _RESERVATION, workspace_id, attempt)
     done = await _one(raw, dict_row, _DONE, workspace_id, attempt)
     if done is not None:
         return _same(done, known)

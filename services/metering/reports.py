@@ -23,14 +23,21 @@ _GROUPS: Mapping[GroupBy | None, str] = {
     "key": "key_id::text",
     "capability": "capability",
     "outcome": "outcome",
-    "day": "date_trunc('day', at, 'UTC')",
+    "day": "at",
     "hour": "at",
 }
+_MOMENTS: Mapping[Grain, str] = {"hour": "hour", "day": "day"}
+_DAYS: Mapping[Grain, str] = {"hour": "date_trunc('day', hour, 'UTC')", "day": "day"}
 _FORMATS: Mapping[GroupBy | None, str] = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00Z"}
 # Numbers of more digits than a float or bigint has come as text, which every driver passes on as it is.
 _SUMS = ", ".join(
     f"coalesce(sum({name}), 0)::{'text' if name.endswith('histogram') else 'bigint'}" for name in Counters._fields
 )
+# Few groups of many rows: hashed in one pass. Rows as wide as these spill when they are sorted, and starting workers
+# takes longer than what they would take over.
+_HASHED = text("""
+    SELECT set_config('enable_sort', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)
+""")
 _CHARGES = text("""
     SELECT day, key_id, funds, sum(charged_usd_micros)::bigint, sum(input_tokens + output_tokens)::bigint,
         sum(requests)::bigint
@@ -72,6 +79,7 @@ class Reports:
         wanted: dict[str, object] = {"workspace_id": workspace_id, "first_day": first_day(now)}
         async with self._database.session(workspace_id) as session:
             connection = await session.connection()
+            await connection.execute(_HASHED)
             groups = await connection.execute(text(_grouped(group_by, grouped)), wanted | _bounds(grouped))
             failures = await connection.execute(text(_failures(stretch)), wanted | _bounds(stretch))
             fallbacks = await connection.execute(text(_fallbacks(stretch)), wanted | _bounds(stretch))
@@ -86,8 +94,9 @@ class Reports:
 
 def _grouped(group_by: GroupBy | None, stretch: Sequence[Piece]) -> str:
     order = "1" if group_by in _FORMATS else "coalesce(sum(cost_usd_micros), 0) DESC, 1"
+    rows = _rows(USAGE, stretch, _DAYS if group_by == "day" else _MOMENTS)
     return f"""
-        SELECT {_GROUPS[group_by]} AS group_name, {_SUMS} FROM ({_rows(USAGE, stretch)}) AS u
+        SELECT {_GROUPS[group_by]} AS group_name, {_SUMS} FROM ({rows}) AS u
         GROUP BY 1 ORDER BY {order}
     """  # noqa: S608 - the expressions are this module's own
 
@@ -106,9 +115,9 @@ def _fallbacks(stretch: Sequence[Piece]) -> str:
     """  # noqa: S608 - the expressions are this module's own
 
 
-def _rows(tables: Mapping[Grain, str], stretch: Sequence[Piece]) -> str:
+def _rows(tables: Mapping[Grain, str], stretch: Sequence[Piece], at: Mapping[Grain, str] = _MOMENTS) -> str:
     return " UNION ALL ".join(
-        f"SELECT *, {piece.grain} AS at FROM {tables[piece.grain]} WHERE workspace_id = :workspace_id"  # noqa: S608
+        f"SELECT *, {at[piece.grain]} AS at FROM {tables[piece.grain]} WHERE workspace_id = :workspace_id"  # noqa: S608
         + (f" AND {piece.grain} >= :since_{number}" if piece.since else "")
         + (f" AND {piece.grain} < :until_{number}" if piece.until else "")
         for number, piece in enumerate(stretch)

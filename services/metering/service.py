@@ -16,7 +16,7 @@ from services.metering.reports import Reports
 from services.metering.store import CallFilter, Store
 from shared.clock import Clock
 from shared.errors import invalid
-from shared.messages.base import Service
+from shared.messages.base import Done, Service
 from shared.messages.health import PingMeteringV1, ReadyV1
 from shared.messages.metering import (
     BlockedV1,
@@ -31,8 +31,9 @@ from shared.messages.metering import (
     SetWorkspaceBudgetV1,
     Unit,
 )
+from shared.messages.platform_credits import AdmitPlatformKeyV1
 from shared.messages.usage import CallsV1, QueryCallsV1, QueryUsageV1, UsageReportV1
-from shared.messages.vocabulary import Funds
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, Funds
 
 LONGEST_WAIT_S = 3.0
 """Below the time after which an asker takes silence for death; it asks again when it can wait longer."""
@@ -64,6 +65,12 @@ class MeteringService:
         owner = owner_of_key(*_key(request.workspace_id, request.key_id))
         caps, day_caps, now = _caps(request.caps, "caps"), _caps(request.day_caps, "day_caps"), self._clock.now()
         return published.budget(await self._budgets.set_caps(owner, caps, day_caps, now), "month", now)
+
+    async def admit_platform_key(self, request: AdmitPlatformKeyV1) -> Done:
+        """Give a key of the platform its account, without caps; what it has and what was spent stays."""
+        owner = owner_of_key(*_key(PLATFORM_WORKSPACE, request.key_id))
+        await self._budgets.set_caps(owner, {}, {}, self._clock.now())
+        return Done()
 
     async def set_workspace_budget(self, request: SetWorkspaceBudgetV1) -> BudgetsV1:
         """Change the caps named of a workspace's own budget, or of its platform credits."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from opentelemetry.trace import SpanKind
 from psycopg import AsyncCursor
 from psycopg.errors import SerializationFailure
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import args_row, tuple_row
 
 from services.metering import postings
 from services.metering.connection import BAD_DATA, Connection, Raw
@@ -25,6 +25,8 @@ from shared.messages.router import CallFinishedV1
 from shared.records import Delivery
 from shared.telemetry import Telemetry
 
+BATCH = 1024
+"""Calls in one transaction: what a transaction costs by itself is then nothing to each."""
 MAX_DELIVERIES = 5
 POISON = "poison: the database refuses it"
 WRONG = (*BAD_DATA, postings.Drift)
@@ -79,27 +81,28 @@ class Settler:
         refuses and that has not come often enough to be buried: then all of the batch may come again.
         """
         with ExitStack() as spans:
-            for delivery in deliveries:
+            for delivery in deliveries if self._telemetry.makes_spans else ():
                 spans.enter_context(
                     self._telemetry.received("CallFinishedV1 settle", delivery.traceparent, SpanKind.CONSUMER)
                 )
-            try:
-                await self._settle_together(deliveries)
-            except WRONG:
-                await self._settle_each(deliveries)
+            failure = await self._settle_apart(deliveries)
+            if failure is not None:
+                raise failure
 
-    async def _settle_each(self, deliveries: Sequence[Delivery]) -> None:
-        failure: Exception | None = None
-        for delivery in deliveries:
-            try:
-                await self._settle_together([delivery])
-            except WRONG as error:
-                if delivery.deliveries < MAX_DELIVERIES:
-                    failure = error
-                    continue
-                await self._bury_alone(_Letter(POISON, None, delivery.body, delivery.deliveries))
-        if failure is not None:
-            raise failure
+    async def _settle_apart(self, deliveries: Sequence[Delivery]) -> Exception | None:
+        """Halve until whoever is at fault is alone; what went wrong with one that may come again."""
+        try:
+            await self._settle_together(deliveries)
+        except WRONG as error:
+            if len(deliveries) > 1:
+                middle = len(deliveries) // 2
+                failures = [await self._settle_apart(half) for half in (deliveries[:middle], deliveries[middle:])]
+                return failures[0] or failures[1]
+            (delivery,) = deliveries
+            if delivery.deliveries < MAX_DELIVERIES:
+                return error
+            await self._bury_alone(_Letter(POISON, None, delivery.body, delivery.deliveries))
+        return None
 
     async def _settle_together(self, deliveries: Sequence[Delivery]) -> None:
         facts, malformed = _read(deliveries)
@@ -162,8 +165,8 @@ async def settle_one(raw: Raw, event: CallFinishedV1, now: datetime) -> Settleme
 
 
 async def _lock(raw: Raw, attempts: Iterable[UUID]) -> AsyncCursor[Reservation]:
-    cursor = raw.cursor(row_factory=class_row(Reservation))
-    await cursor.execute(_LOCK, (sorted(attempts),))
+    cursor = raw.cursor(row_factory=args_row(Reservation))
+    await cursor.execute(_LOCK, (postings.array(attempts),))
     return cursor
 
 

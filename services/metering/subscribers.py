@@ -2,6 +2,7 @@
 
 from services.metering.actions import Actions
 from services.metering.contents import Contents
+from services.metering.credits import Credits
 from services.metering.exports import Exports
 from services.metering.letters import Letters
 from services.metering.reconciling import Reconciliation
@@ -29,6 +30,7 @@ from shared.messages.metering import (
     SetKeyBudgetV1,
     SetWorkspaceBudgetV1,
 )
+from shared.messages.platform_credits import AdmitPlatformKeyV1, GetCreditsV1, SetCreditsV1
 from shared.messages.usage import QueryCallsV1, QueryUsageV1
 
 
@@ -39,6 +41,7 @@ def subscribe(bus: Bus, metering: MeteringService) -> None:
     bus.answer(SetWorkspaceBudgetV1, metering.set_workspace_budget)
     bus.answer(ResumeBudgetV1, metering.resume_budget)
     bus.answer(BlockKeyV1, metering.block_key)
+    bus.answer(AdmitPlatformKeyV1, metering.admit_platform_key)
     bus.answer(ListBudgetsV1, metering.list_budgets)
     bus.answer(QueryUsageV1, metering.query_usage)
     bus.answer(QueryCallsV1, metering.query_calls)
@@ -57,6 +60,12 @@ def subscribe_books(
     bus.answer(GetRetentionV1, retention.get)
     bus.answer(SetRetentionV1, retention.set)
     bus.answer(QueryLedgerActionsV1, actions.query)
+
+
+def subscribe_credits(bus: Bus, credits_: Credits) -> None:
+    """Serve whether workspaces use the platform's credits."""
+    bus.answer(GetCreditsV1, credits_.get)
+    bus.answer(SetCreditsV1, credits_.set)
 
 
 def subscribe_exports(bus: Bus, exports: Exports) -> None:

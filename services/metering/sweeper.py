@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import args_row, scalar_row
 
 from services.metering import postings
 from services.metering.connection import BAD_DATA, Connection, Raw
@@ -117,7 +117,7 @@ async def _expire_one(raw: Raw, attempt: UUID, now: datetime) -> int:
 async def _expire(raw: Raw, lock: LiteralString, parameters: tuple[object, ...], now: datetime) -> int:
     async with raw.pipeline():
         await raw.execute("BEGIN")
-        cursor = raw.cursor(row_factory=class_row(Reservation))
+        cursor = raw.cursor(row_factory=args_row(Reservation))
         await cursor.execute(lock, parameters)
         due = await cursor.fetchall()
     await postings.post(raw, [expire(reservation, now) for reservation in due], now)

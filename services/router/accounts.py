@@ -69,6 +69,7 @@ class Accounts:
                 "finished_at": self._clock.now(),
                 "trace_id": telemetry.current_trace_id(),
                 "price_version": ticket.price.version if ticket.price else None,
+                "funds": candidate.funds,
                 **fields,
             }
         )

@@ -11,6 +11,7 @@ from services.router.catalogue import Catalogue, Entry
 from services.router.cuts import Cuts, KeyEndedError
 from services.router.domain import pricing
 from services.router.domain.catalogue import DEFAULT_MAX_TOKENS
+from services.router.domain.credits import CREDITS_OFF, NO_CREDITS
 from services.router.domain.plan import Candidate
 from services.router.domain.wish import options_for
 from services.router.job import Attempted, Job, Ticket, view_of
@@ -46,6 +47,8 @@ _OF_REFUSAL = {
     Refusal.UNPRICED: (Outcome.BUDGET_EXCEEDED, "model_without_price"),
     Refusal.KEY_BLOCKED: (Outcome.MISSING_KEY, "key_revoked"),
     Refusal.HALTED: (Outcome.BUDGET_EXCEEDED, "halted"),
+    Refusal.NO_CREDITS: (Outcome.BUDGET_EXCEEDED, NO_CREDITS),
+    Refusal.CREDITS_OFF: (Outcome.BUDGET_EXCEEDED, CREDITS_OFF),
 }
 _OF_LEASE = {
     Code.MISSING_KEY: Outcome.INVALID_KEY,
@@ -194,11 +197,12 @@ class Admission:
             scope=ticket.job.alias.modality,
             model=candidate.target.model if candidate.restricted else None,
             region=candidate.region if candidate.restricted else None,
+            funds=candidate.funds,
         )
         return await self._leases.key(wanted)
 
     def _using(self, ticket: Ticket) -> AbstractAsyncContextManager[None]:
-        return self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id)
+        return self._cuts.using(ticket.keyholder, ticket.candidate.key_id)
 
     def _refused(self, ticket: Ticket, reservation: ReservationV1) -> Attempted:
         outcome, detail = _OF_REFUSAL[reservation.refusal or Refusal.BUDGET_EXCEEDED]
@@ -207,8 +211,10 @@ class Admission:
             self._leases.forget(candidate.key_id)
         if budget is not None and budget.blocked and budget.key_id == candidate.key_id:
             # There is no unblocking: the key has ended, whether the vault's announcement has arrived or not.
-            self._cuts.end(ticket.job.request.workspace_id, candidate.key_id)
-        return Attempted(view_of(candidate, outcome, detail=detail), budget=budget)
+            self._cuts.end(ticket.keyholder, candidate.key_id)
+        # What a key of the platform has spent is made up of everybody's calls.
+        is_theirs = budget is not None and budget.workspace_id == ticket.job.request.workspace_id
+        return Attempted(view_of(candidate, outcome, detail=detail), budget=budget if is_theirs else None)
 
     def _not_leased(self, ticket: Ticket, error: BaseException) -> Attempted:
         if not isinstance(error, OmniError) or error.code not in _OF_LEASE:

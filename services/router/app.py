@@ -40,7 +40,7 @@ from shared.runtime import Stop, load_settings
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 TIDY_EVERY_S = 5.0
 FLUSH_S = 3.0
 

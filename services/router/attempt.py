@@ -36,8 +36,8 @@ class Attempts:
 
     def resting(self, job: Job, candidate: Candidate) -> Rest | None:
         """Why ``candidate`` should be tried after all others at this moment; None: it need not."""
-        target = candidate.target
-        return self._breakers.resting(target.provider, target.model, job.request.workspace_id, candidate.key_id)
+        target, holder = candidate.target, candidate.funds.keyholder(job.request.workspace_id)
+        return self._breakers.resting(target.provider, target.model, holder, candidate.key_id)
 
     async def make(
         self, job: Job, candidate: Candidate, index: int, inputs: tuple[str, ...] | None = None
@@ -53,7 +53,7 @@ class Attempts:
         if ticket.prefilled and job.telling is not None:
             job.telling.prefilled()
         # Before anything is waited for: of calls that come together, one tries what has rested.
-        trial = self._breakers.begin(job.request.workspace_id, candidate)
+        trial = self._breakers.begin(ticket.keyholder, candidate)
         admitted = await self._admit(ticket, trial)
         failpoints.passing("router.admitted")
         return admitted if isinstance(admitted, Attempted) else await self._send(ticket, admitted, trial)
@@ -119,7 +119,7 @@ class Attempts:
             taken = ticket.first_s if ticket.first_s is not None else self._clock.monotonic() - ticket.sent_at
             self._latencies.record(workspace_id, candidate.target.provider, candidate.target.model, 1000 * taken)
         if _is_key_refused(finished, detail):
-            await self._verdicts.refused(workspace_id, candidate.key_id, candidate.key_version)
+            await self._verdicts.refused(ticket.keyholder, candidate.key_id, candidate.key_version)
 
 
 def _is_key_refused(finished: CallFinishedV1, detail: str | None) -> bool:

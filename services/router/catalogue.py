@@ -145,6 +145,7 @@ def alias_view(row: AliasRow, offers: Mapping[str, Offer]) -> AliasV1:
         allow_aggregators=row.allow_aggregators,
         on_stream_cut=row.on_stream_cut if capability in STREAMED else "error",
         time_limits=TimeLimitsV1.model_validate(row.time_limits),
+        funds=row.funds,
         is_default=row.is_default,
         available=len(missing) < len(chain),
         unavailable_targets=missing,

@@ -82,7 +82,7 @@ class Exchanges:
         """As long as the key lasts and the asker listens."""
         asker = ticket.job.asker
         async with (
-            self._cuts.using(ticket.job.request.workspace_id, ticket.candidate.key_id),
+            self._cuts.using(ticket.keyholder, ticket.candidate.key_id),
             asker.listening() if asker is not None else nullcontext(),
         ):
             yield

@@ -78,6 +78,7 @@ class Invoke:
             continued=tuple(walk.targets_of_parts()),
             warnings=conclusion.warnings(walk.done, attempted.near_cap),
             latency_ms=round(1000 * (self._clock.monotonic() - began)),
+            funds=attempted.view.funds,
         )
 
 

@@ -107,6 +107,11 @@ class Ticket:
     first_s: float | None = None
     attempt_id: str = field(default_factory=lambda: str(uuid4()))
 
+    @property
+    def keyholder(self) -> int:
+        """The workspace whose key it is: the caller's, or the platform's."""
+        return self.candidate.funds.keyholder(self.job.request.workspace_id)
+
 
 def settled(tokens: TokensV1, answer: Answer | Failure) -> TokensV1:
     """Usage as it is accounted for: an embedding has no output, and that is known."""
@@ -134,4 +139,5 @@ def view_of(
         detail=detail,
         key_id=candidate.key_id,
         retry_after_s=retry_after_s,
+        funds=candidate.funds,
     )

@@ -17,8 +17,9 @@ from shared import sealing
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Code, OmniError
+from shared.messages.platform_credits import ListPlatformKeysV1
 from shared.messages.vault import KeyChangedV1, KeysV1, KeyV1, LeaseKeyV1, LeaseV1, ListKeysV1
-from shared.messages.vocabulary import KeyStatus, Modality
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, Funds, KeyStatus, Modality
 from shared.remembered import Remembered
 
 REMEMBER_S = 10.0
@@ -28,7 +29,10 @@ VAULT_TIMEOUT_S = 5.0
 
 
 class KeyDirectory:
-    """The public part of a workspace's keys, oldest first, asked of the vault once in ``REMEMBER_S`` seconds."""
+    """The public part of a workspace's keys, oldest first, asked of the vault once in ``REMEMBER_S`` seconds.
+
+    The platform's own are those of ``PLATFORM_WORKSPACE``.
+    """
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
@@ -47,7 +51,8 @@ class KeyDirectory:
         self._keys.forget_all()
 
     async def _ask(self, workspace_id: int) -> Sequence[KeyV1]:
-        request = ListKeysV1(workspace_id=workspace_id)
+        is_platform = workspace_id == PLATFORM_WORKSPACE
+        request = ListPlatformKeysV1() if is_platform else ListKeysV1(workspace_id=workspace_id)
         return (await self._bus.request(request, KeysV1, timeout=VAULT_TIMEOUT_S, repeatable=True)).items
 
 
@@ -55,6 +60,7 @@ class KeyDirectory:
 class Wanted:
     """Which key is needed for what; a lease serves nothing else.
 
+    ``workspace_id``: whose call it is for. ``funds`` platform: the key is the platform's.
     ``model`` and ``region`` both None: for every model everywhere, which the vault grants for unrestricted keys only.
     ``verifying``: for a free check, whatever scope, restrictions and status say.
     """
@@ -67,6 +73,7 @@ class Wanted:
     model: str | None = None
     region: str | None = None
     verifying: bool = False
+    funds: Funds = Funds.OWN
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ class Leases:
             model=wanted.model,
             region=wanted.region,
             verifying=wanted.verifying,
+            funds=wanted.funds,
         )
         lease = await self._bus.request(request, LeaseV1, timeout=VAULT_TIMEOUT_S, repeatable=True)
         secret = self._open(lease, wanted)
@@ -131,7 +139,7 @@ class Leases:
         info = sealing.lease_info(
             lease_id=lease.lease_id,
             router_id=self._router_id,
-            workspace_id=wanted.workspace_id,
+            workspace_id=wanted.funds.keyholder(wanted.workspace_id),
             key_id=wanted.key_id,
             version=lease.version,
             host=wanted.host,

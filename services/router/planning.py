@@ -7,6 +7,7 @@ from services.router.breakers import Breakers
 from services.router.catalogue import Catalogue, Entry
 from services.router.domain import pricing
 from services.router.domain.breaker import Rest
+from services.router.domain.credits import ROUNDS
 from services.router.domain.direct import direct_alias, target_in
 from services.router.domain.plan import Step, plan
 from services.router.domain.preference import Signals
@@ -17,6 +18,7 @@ from services.router.prices import price_of
 from shared.clock import Clock
 from shared.messages.catalogue import AliasV1, TargetV1
 from shared.messages.router import ForecastV1, InvokeV1
+from shared.messages.vocabulary import Funds
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,10 @@ class Planner:
         return planned
 
     async def preview(self, alias: AliasV1, request: InvokeV1) -> Planned:
-        """The plan that a call would get if it came now."""
-        keys = await self._directory.of(request.workspace_id)
+        """The plan that a call would get if it came now: the round with own keys, the one on credits, or both."""
         entries = await self._catalogue.entries()
-        offers = {one.provider: entries[one.provider].offer for one in alias.chain if one.provider in entries}
-        wish = wish_of(request.messages, request.options, request.embedding)
-
-        def rests(target: TargetV1, key_id: str) -> Rest | None:
-            return self._breakers.resting(target.provider, target.model, request.workspace_id, key_id)
-
-        return Planned(plan(alias, keys, offers, wish, self._signals(request, alias, entries), rests), entries)
+        rounds = [await self._round(alias, request, entries, funds) for funds in ROUNDS[alias.funds]]
+        return Planned(tuple(step for steps in rounds for step in steps), entries)
 
     def forecast(self, request: InvokeV1, target: TargetV1, entry: Entry) -> ForecastV1:
         """What ``request`` would cost at ``target``."""
@@ -73,6 +69,19 @@ class Planner:
     def latency(self, workspace_id: int, target: TargetV1) -> float | None:
         """Milliseconds ``target`` usually takes; None when nobody has measured it lately."""
         return self._latencies.p50(workspace_id, target.provider, target.model)
+
+    async def _round(
+        self, alias: AliasV1, request: InvokeV1, entries: Mapping[str, Entry], funds: Funds
+    ) -> tuple[Step, ...]:
+        holder = funds.keyholder(request.workspace_id)
+        keys = await self._directory.of(holder)
+        offers = {one.provider: entries[one.provider].offer for one in alias.chain if one.provider in entries}
+        wish = wish_of(request.messages, request.options, request.embedding)
+
+        def rests(target: TargetV1, key_id: str) -> Rest | None:
+            return self._breakers.resting(target.provider, target.model, holder, key_id)
+
+        return plan(alias, keys, offers, wish, self._signals(request, alias, entries), rests, funds)
 
     def _signals(self, request: InvokeV1, alias: AliasV1, entries: Mapping[str, Entry]) -> Signals:
         if alias.routing_preference == "cost":

@@ -60,6 +60,7 @@ class Reservations:
             usd_micros=ticket.bound_usd_micros,
             tokens=ticket.bound_tokens,
             ttl_s=max(1.0, job.deadline - ticket.began) + HOLD_MARGIN_S,
+            funds=candidate.funds,
             wait_s=wait_s,
             waited_s=waited_s,
             attempt_index=ticket.index,

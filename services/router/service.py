@@ -26,7 +26,7 @@ from shared.messages.catalogue import (
 from shared.messages.vocabulary import Capability
 
 _CHANGEABLE = (
-    "alias_name", "display_name", "capability", "routing_preference", "allow_aggregators", "on_stream_cut",
+    "alias_name", "display_name", "capability", "routing_preference", "allow_aggregators", "on_stream_cut", "funds",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class Aliases:
             routing_preference=request.routing_preference,
             allow_aggregators=request.allow_aggregators,
             on_stream_cut=request.on_stream_cut,
+            funds=request.funds,
             time_limits=request.time_limits.model_dump(),
             created_at=now,
             updated_at=now,

@@ -49,6 +49,7 @@ class AliasRow(SQLModel, table=True):
     routing_preference: str
     allow_aggregators: bool
     on_stream_cut: str = "continue"
+    funds: str = "own"
     time_limits: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     is_default: bool = False
     created_at: datetime = _instant()

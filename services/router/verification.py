@@ -13,10 +13,11 @@ from services.router.providers.base import Failure
 from services.router.sending import Limits
 from shared.bus import Bus
 from shared.clock import Clock
-from shared.errors import OmniError
+from shared.errors import OmniError, not_found
+from shared.messages.platform_credits import ListPlatformKeysV1
 from shared.messages.router import VerdictV1, VerifyKeyV1
-from shared.messages.vault import GetKeyV1, KeyV1, RecordVerdictV1
-from shared.messages.vocabulary import START_WITHIN_S, KeyStatus, Modality, Outcome
+from shared.messages.vault import GetKeyV1, KeysV1, KeyV1, RecordVerdictV1
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, START_WITHIN_S, Funds, KeyStatus, Modality, Outcome
 
 CONNECT_S = 3.0
 FIRST_BYTE_S = 10.0
@@ -40,8 +41,7 @@ class Verdicts:
 
     async def verify(self, request: VerifyKeyV1) -> VerdictV1:
         """Ask the provider, tell the vault. Raises OmniError ``not_found``, or the vault's refusal of a lease."""
-        wanted = GetKeyV1(workspace_id=request.workspace_id, key_id=request.key_id)
-        key = await self._bus.request(wanted, KeyV1, timeout=VAULT_TIMEOUT_S, repeatable=True)
+        key = await self._key(request)
         verdict = await self._ask(key)
         if verdict.status is not KeyStatus.UNVERIFIED or key.status is KeyStatus.UNVERIFIED:
             # An unreachable provider takes nothing back that was known before.
@@ -54,6 +54,16 @@ class Verdicts:
             verdict = VerdictV1(status=KeyStatus.INVALID, reason=REFUSED)
             await self._tell(workspace_id, key_id, version, verdict, "traffic")
 
+    async def _key(self, request: VerifyKeyV1) -> KeyV1:
+        if request.workspace_id != PLATFORM_WORKSPACE:
+            wanted = GetKeyV1(workspace_id=request.workspace_id, key_id=request.key_id)
+            return await self._bus.request(wanted, KeyV1, timeout=VAULT_TIMEOUT_S, repeatable=True)
+        ours = await self._bus.request(ListPlatformKeysV1(), KeysV1, timeout=VAULT_TIMEOUT_S, repeatable=True)
+        found = next((key for key in ours.items if key.id == request.key_id), None)
+        if found is None:
+            raise not_found("key", key_id=request.key_id)
+        return found
+
     async def _ask(self, key: KeyV1) -> VerdictV1:
         entry = (await self._catalogue.entries()).get(key.provider)
         if entry is None:
@@ -61,7 +71,8 @@ class Verdicts:
         if entry.offer.host != key.host:
             return VerdictV1(status=KeyStatus.INVALID, reason="provider_address_changed")
         start_by = self._clock.monotonic() + START_WITHIN_S
-        wanted = Wanted(key.workspace_id, key.id, key.version, key.host, Modality.TEXT, verifying=True)
+        funds = Funds.PLATFORM if key.workspace_id == PLATFORM_WORKSPACE else Funds.OWN
+        wanted = Wanted(key.workspace_id, key.id, key.version, key.host, Modality.TEXT, verifying=True, funds=funds)
         return await self._judge(entry, key, await self._leases.key(wanted), start_by)
 
     async def _judge(self, entry: Entry, key: KeyV1, secret: bytes, start_by: float) -> VerdictV1:

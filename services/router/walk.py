@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.router.attempt import Attempts
 from services.router.domain import conclusion
+from services.router.domain.credits import second_round
 from services.router.domain.outcome import TOKENS_PER_MINUTE
 from services.router.domain.plan import Candidate, Skipped, Step, larger, overtaken
 from services.router.domain.retry import Decision, Ended, NextKey, NextTarget, RetrySame, Stop, decide
@@ -18,7 +19,7 @@ from shared.errors import OmniError, unavailable
 from shared.messages.catalogue import TargetV1
 from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1
-from shared.messages.vocabulary import Outcome
+from shared.messages.vocabulary import Funds, Outcome
 from shared.streams import AskerGoneError
 
 RESTING = "resting"
@@ -42,6 +43,20 @@ class Walk:
 
     async def along(self, steps: Sequence[Step]) -> Attempted:
         """The attempt that answered. Raises OmniError as ``InvokeV1`` says."""
+        own = [step for step in steps if step.funds is Funds.OWN]
+        on_credits: Sequence[Step] = [step for step in steps if step.funds is Funds.PLATFORM]
+        answered = await self._round(own)
+        if answered is None and own:
+            told = [(_target(view), view.outcome) for view in self.done if view.detail != RESTING]
+            on_credits = second_round(on_credits, told)
+        if answered is None:
+            answered = await self._round(on_credits)
+        if answered is None:
+            raise self._failed()
+        return answered
+
+    async def _round(self, steps: Sequence[Step]) -> Attempted | None:
+        """The attempt of these that answered; None: none did."""
         ahead = deque(steps)
         while ahead:
             step = ahead.popleft()
@@ -49,7 +64,8 @@ class Walk:
                 self.done.append(passed_over(step))
                 continue
             if self._job.deadline <= self._clock.monotonic():
-                self.done.append(passed_over(Skipped(step.target, Outcome.TIMEOUT, "no_time_left", step.key_id)))
+                late = Skipped(step.target, Outcome.TIMEOUT, "no_time_left", step.key_id, funds=step.funds)
+                self.done.append(passed_over(late))
                 break
             if later := self._better_later(step, ahead):
                 ahead.append(later)
@@ -62,7 +78,7 @@ class Walk:
             if isinstance(follows, Stop):
                 break
             ahead = deque(_left(attempted.view, follows, step, ahead))
-        raise self._failed()
+        return None
 
     def targets_of_parts(self) -> list[TargetV1]:
         """The targets that began an answer the last one went on with."""
@@ -79,7 +95,7 @@ class Walk:
         if passed is None or passed.resting is None or any(view.detail == RESTING for view in self.done):
             return
         places = {step.target: step.place for step in steps}
-        before = sum(places[_target(view)] < passed.place for view in self.done)
+        before = sum(view.funds is not step.funds or places[_target(view)] < passed.place for view in self.done)
         self.done.insert(before, view_of(passed, passed.resting.reason, detail=RESTING))
 
     async def _at(self, candidate: Candidate, rest: Sequence[Candidate]) -> tuple[Attempted, Decision]:
@@ -202,4 +218,5 @@ def passed_over(step: Skipped) -> AttemptV1:
         outcome=step.outcome,
         detail=step.detail,
         key_id=step.key_id,
+        funds=step.funds,
     )

@@ -11,6 +11,7 @@ from services.vault.contents import Contents
 from services.vault.dek_rotation import DekRotation
 from services.vault.keyring import Keyring
 from services.vault.leasing import Leasing
+from services.vault.platform_keys import PlatformKeys
 from services.vault.revocation import Revocation
 from services.vault.rotation import KekRotation
 from services.vault.schedule import Schedule
@@ -18,11 +19,18 @@ from services.vault.service import VaultService
 from services.vault.settings import Settings
 from services.vault.shredding import Shredding
 from services.vault.store import Store
-from services.vault.subscribers import subscribe, subscribe_audit, subscribe_contents, subscribe_custody
+from services.vault.subscribers import (
+    subscribe,
+    subscribe_audit,
+    subscribe_contents,
+    subscribe_custody,
+    subscribe_platform,
+)
 from shared import logs
 from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.destinations import parse_allowed
 from shared.errors import invalid
 from shared.messages.alerts import KeyAlertV1
 from shared.messages.base import Service
@@ -32,7 +40,7 @@ from shared.sealing import VaultIdentity, decode
 from shared.settings import read_secret
 from shared.telemetry import Telemetry
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,11 @@ class Vault:
     rotation: KekRotation
     schedule: Schedule
     outbox: Outbox
+    platform: PlatformKeys
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is in flight within ``grace_s`` seconds and release everything."""
+        await self.platform.stop()
         await self.rotation.stop()
         await self.schedule.stop()
         await self.outbox.stop()
@@ -82,16 +92,21 @@ async def start(stop: Stop) -> Vault:
     subscribe_audit(bus, audit)
     subscribe_contents(bus, Contents(connections, store, keyring, identity, audit, clock))
     outbox = Outbox(database, bus, clock, KeyAlertV1, alerts.TABLE)
-    vault = VaultService(store, keyring, identity, audit, revocation, clock, outbox.wake)
-    subscribe(bus, vault, Leasing(connections, keyring, identity, clock))
+    parts = (store, keyring, identity, audit, revocation, clock, outbox.wake)
+    ours = VaultService(*parts, platform=True)
+    subscribe(bus, VaultService(*parts), ours, Leasing(connections, keyring, identity, clock))
+    allowed = parse_allowed(settings.omnipost_allowed_private_hosts)
+    platform = PlatformKeys(ours, store, keyring, identity, bus, settings.platform_keys(), allowed)
+    subscribe_platform(bus, platform)
     await database.wait_for_schema(SCHEMA)
     await keyring.report_unknown()
     await bus.start()
     rotation.begin()
     schedule.begin()
     outbox.begin()
+    platform.begin()
     logs.get().info("serving", version=SCHEMA)
-    return Vault(bus, database, connections, telemetry, keyring, rotation, schedule, outbox)
+    return Vault(bus, database, connections, telemetry, keyring, rotation, schedule, outbox, platform)
 
 
 def _identity(path: Path) -> VaultIdentity:

@@ -19,7 +19,7 @@ from shared.errors import OmniError, unavailable
 
 SIZE = 4
 TIME_S = 2.0
-_NO_WORKSPACE = 0
+_NO_WORKSPACE = -1
 _SESSION = f"SET statement_timeout = {int(1000 * TIME_S)}; SET timezone = 'UTC'"
 # Sent in one message with the statement, which the server runs as one transaction: the setting ends with it.
 _SCOPE = "SELECT set_config('omnipost.workspace', %s, true); "

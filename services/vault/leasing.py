@@ -36,7 +36,7 @@ class Leasing:
         """The key, sealed to the asking router process for 30 seconds. Raises OmniError as the contract says."""
         failpoints.passing("vault.asked")
         reader = reader_of(request.public_key)
-        key, dek = await self._found(request.workspace_id, keys.parse_key_id(request.key_id))
+        key, dek = await self._found(keys.holder_of(request), keys.parse_key_id(request.key_id))
         problem = keys.may_lease(key, request)
         if problem:
             raise problem
@@ -61,7 +61,6 @@ class Leasing:
         return LeaseV1(**place, sealed=sealing.encode(sealed), signature=signature)
 
     async def _found(self, workspace_id: int, key_id: UUID) -> tuple[Key, Dek]:
-        keys.check_workspace(workspace_id)
         row = await self._connections.first(workspace_id, _KEY_WITH_DEK, key_id, workspace_id)
         if row is None:
             raise not_found("key", key_id=str(key_id))

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from services.vault import deks, rotation_rows
 from services.vault.audit import Audit
-from services.vault.domain.audit import PLATFORM, Action, Entry, Fact
+from services.vault.domain.audit import Action, Entry, Fact
 from services.vault.domain.envelope import Kek
 from services.vault.keyring import Keyring
 from services.vault.rotation_rows import RotationRow
@@ -24,6 +24,7 @@ from shared.db import EVERY_WORKSPACE
 from shared.errors import Code, OmniError
 from shared.messages.base import Service
 from shared.messages.custody import ActorV1, GetKekRotationV1, KekRotationV1, RotateKekV1
+from shared.messages.vocabulary import PLATFORM_WORKSPACE
 from shared.sealing import CannotOpen
 
 PAGE = 50
@@ -104,7 +105,7 @@ class KekRotation:
             await rotation_rows.aim(rows.session, running, to, old.union(running.old_kek_ids), left)
         if opened:
             facts: dict[str, Fact] = {"to_kek_id": to, "data_keys": left}
-            await self._audit.write(rows, Entry(PLATFORM, Action.KEK_ROTATION_STARTED, actor, facts=facts))
+            await self._audit.write(rows, Entry(PLATFORM_WORKSPACE, Action.KEK_ROTATION_STARTED, actor, facts=facts))
         return left
 
     def _is_newer(self, kek_id: str, running: RotationRow) -> bool:
@@ -222,7 +223,7 @@ class KekRotation:
                 return
             await rotation_rows.finish(rows.session, running, self._clock.now())
             facts: dict[str, Fact] = {"to_kek_id": to, "data_keys": running.total}
-            await self._audit.write(rows, Entry(PLATFORM, Action.KEK_ROTATION_FINISHED, _ITSELF, facts=facts))
+            await self._audit.write(rows, Entry(PLATFORM_WORKSPACE, Action.KEK_ROTATION_FINISHED, _ITSELF, facts=facts))
         self._log.info("the rotation is done: the older key-encryption keys are refused", count=running.total)
 
 

@@ -31,7 +31,7 @@ from shared.messages.vault import (
     RevokeKeyV1,
     UpdateKeyV1,
 )
-from shared.messages.vocabulary import KeyStatus
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, KeyStatus
 
 # A workspace's data key may be replaced while a secret is being encrypted with it.
 TRIES = 3
@@ -42,6 +42,7 @@ T = TypeVar("T")
 class VaultService:
     """One method per request; each raises OmniError as its contract says, and ``unavailable``.
 
+    It serves the keys of workspaces, or those of the platform (``platform``), and to each the others do not exist.
     Every change is in the audit, in the same transaction. Locks are taken in the order data key, key, audit's head.
     """
 
@@ -54,10 +55,13 @@ class VaultService:
         revocation: Revocation,
         clock: Clock,
         alerted: Callable[[], None] = lambda: None,
+        *,
+        platform: bool = False,
     ) -> None:
         """``alerted``: called when alerts wait to be published."""
         self._store, self._keyring, self._identity = store, keyring, identity
         self._audit, self._revocation, self._clock, self._alerted = written, revocation, clock, alerted
+        self._platform = platform
 
     async def ping(self, _: PingVaultV1) -> ReadyV1:
         """The database answers and its keys are under our KEKs."""
@@ -67,7 +71,7 @@ class VaultService:
     async def create(self, request: CreateKeyV1) -> KeyV1:
         """Store a key once per ``key_id``; the same id for anything else is a ``conflict``."""
         key_id = keys.parse_new_key_id(request.key_id)
-        keys.check_workspace(request.workspace_id)
+        self._check_workspace(request.workspace_id)
         for name in ("provider", "host", "label"):
             keys.check_text(name, getattr(request, name))
         keys.check_restrictions(request.restrictions)
@@ -90,7 +94,7 @@ class VaultService:
 
     async def list(self, request: ListKeysV1) -> KeysV1:
         """Keys of one workspace."""
-        keys.check_workspace(request.workspace_id)
+        self._check_workspace(request.workspace_id)
         for provider in request.providers or ():
             keys.check_text("provider", provider)
         async with self._store.transaction(request.workspace_id) as rows:
@@ -257,9 +261,18 @@ class VaultService:
 
     async def _load(self, rows: Rows, workspace_id: int | None, key_id: str, *, lock: bool = False) -> Key:
         key = await rows.key(keys.parse_key_id(key_id), lock=lock)
-        if key is None or workspace_id not in {None, key.workspace_id}:
+        if key is None or workspace_id not in {None, key.workspace_id} or not self._serves(key.workspace_id):
             raise not_found("key", key_id=key_id)
         return key
+
+    def _serves(self, workspace_id: int) -> bool:
+        return (workspace_id == PLATFORM_WORKSPACE) is self._platform
+
+    def _check_workspace(self, workspace_id: int) -> None:
+        if not self._platform:
+            keys.check_workspace(workspace_id)
+        elif not self._serves(workspace_id):
+            raise not_found("workspace", workspace_id=workspace_id)
 
     async def _note(self, rows: Rows, key: Key, action: Action, actor: ActorV1, facts: dict[str, Fact]) -> None:
         await self._audit.write(rows, Entry(key.workspace_id, action, actor, key.id, facts))

@@ -4,10 +4,12 @@ from services.vault.audit import Audit
 from services.vault.contents import Contents
 from services.vault.dek_rotation import DekRotation
 from services.vault.leasing import Leasing
+from services.vault.platform_keys import PlatformKeys
 from services.vault.rotation import KekRotation
 from services.vault.service import VaultService
 from services.vault.shredding import Shredding
 from shared.bus import Bus
+from shared.messages.catalogue import CatalogueChangedV1
 from shared.messages.contents import DestroyContentsV1, NewContentKeyV1, OpenContentKeyV1
 from shared.messages.custody import (
     GetKekRotationV1,
@@ -18,19 +20,31 @@ from shared.messages.custody import (
     VerifyAuditV1,
 )
 from shared.messages.health import PingVaultV1
+from shared.messages.platform_credits import ListPlatformKeysV1
 from shared.messages.vault import (
     CreateKeyV1,
     GetKeyV1,
+    KeysV1,
+    KeyV1,
     LeaseKeyV1,
     ListKeysV1,
     RecordVerdictV1,
     RevokeKeyV1,
     UpdateKeyV1,
 )
+from shared.messages.vocabulary import PLATFORM_WORKSPACE
 
 
-def subscribe(bus: Bus, vault: VaultService, leasing: Leasing) -> None:
-    """Register every request about keys."""
+def subscribe(bus: Bus, vault: VaultService, platform: VaultService, leasing: Leasing) -> None:
+    """Register every request about keys. ``platform``: serves the platform's own, which only the router asks about."""
+
+    async def record_verdict(request: RecordVerdictV1) -> KeyV1:
+        serving = platform if request.workspace_id == PLATFORM_WORKSPACE else vault
+        return await serving.record_verdict(request)
+
+    async def list_platform(_: ListPlatformKeysV1) -> KeysV1:
+        return await platform.list(ListKeysV1(workspace_id=PLATFORM_WORKSPACE))
+
     bus.answer_call(LeaseKeyV1, leasing.lease)
     bus.answer(PingVaultV1, vault.ping)
     bus.answer(CreateKeyV1, vault.create)
@@ -38,7 +52,14 @@ def subscribe(bus: Bus, vault: VaultService, leasing: Leasing) -> None:
     bus.answer(GetKeyV1, vault.get)
     bus.answer(UpdateKeyV1, vault.update)
     bus.answer(RevokeKeyV1, vault.revoke)
-    bus.answer(RecordVerdictV1, vault.record_verdict)
+    bus.answer(RecordVerdictV1, record_verdict)
+    bus.answer(ListPlatformKeysV1, list_platform)
+
+
+def subscribe_platform(bus: Bus, platform: PlatformKeys) -> None:
+    """Register what moves the platform's own keys."""
+    bus.listen(CatalogueChangedV1, platform.changed)
+    bus.on_reconnected(platform.wake)
 
 
 def subscribe_audit(bus: Bus, audit: Audit) -> None:

@@ -47,18 +47,25 @@ class Request(Message):
 
     ``max_replies`` above 1 leaves room for heartbeats before the answer (``shared.bus`` sends them). Where there is a
     ``part``, an answer may come in such parts first (``shared.streams``): when the request's ``stream`` says so.
+    ``for_guests``: OmniPost's other services may ask it too, each in the workspaces it is given (``docs/nats.md``).
     """
 
     reply: ClassVar[type[Part]]
     part: ClassVar[type[Part] | None] = None
     max_replies: ClassVar[int] = 1
     callers: ClassVar[tuple[Service, ...]]
+    for_guests: ClassVar[bool] = False
 
 
 class Event(Message):
-    """Announced by ``owner`` to every replica of ``listeners``; may be missed (core NATS)."""
+    """Announced by ``owner`` to every replica of ``listeners``; may be missed (core NATS).
+
+    ``from_guests``: OmniPost's other services announce it, too. ``for_guests``: they may hear it.
+    """
 
     listeners: ClassVar[tuple[Service, ...]]
+    from_guests: ClassVar[bool] = False
+    for_guests: ClassVar[bool] = False
 
 
 class Hint(Event):

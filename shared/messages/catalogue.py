@@ -32,6 +32,8 @@ class TimeLimitsV1(Part):
 
 
 OnStreamCut = Literal["continue", "hold", "error"]
+AliasFunds = Literal["own", "platform", "own_then_platform"]
+"""Who pays: the workspace's own keys; its credits on the platform's keys; or those where own keys or budgets lack."""
 
 
 class AliasV1(Part):
@@ -39,7 +41,7 @@ class AliasV1(Part):
 
     ``on_stream_cut``: what happens when a stream breaks after its first piece was delivered. ``continue``: the next
     target goes on with it (plain text only; with tools or JSON it ends with an error). ``hold``: nothing is delivered
-    before the answer is complete. ``error``: it ends.
+    before the answer is complete. ``error``: it ends. ``funds``: see ``AliasFunds``.
     """
 
     id: str
@@ -53,6 +55,7 @@ class AliasV1(Part):
     allow_aggregators: bool = False
     on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
+    funds: AliasFunds = "own"
     is_default: bool = False
     available: bool = True
     unavailable_targets: tuple[TargetV1, ...] = ()
@@ -100,6 +103,7 @@ class CreateAliasV1(Request):
     allow_aggregators: bool = False
     on_stream_cut: OnStreamCut = "continue"
     time_limits: TimeLimitsV1 = TimeLimitsV1()
+    funds: AliasFunds = "own"
 
 
 class UpdateAliasV1(Request):
@@ -123,6 +127,7 @@ class UpdateAliasV1(Request):
     allow_aggregators: bool | None = None
     on_stream_cut: OnStreamCut | None = None
     time_limits: TimeLimitsV1 | None = None
+    funds: AliasFunds | None = None
 
 
 class GetAliasV1(Request):
@@ -213,11 +218,11 @@ class ProvidersV1(Part):
 
 
 class ListProvidersV1(Request):
-    """The whole catalogue."""
+    """The whole catalogue. The vault asks where the platform's own keys may go."""
 
     subject: ClassVar[str] = "ai.router.providers.list.v1"
     owner: ClassVar[Service] = Service.ROUTER
-    callers: ClassVar[tuple[Service, ...]] = _API
+    callers: ClassVar[tuple[Service, ...]] = (Service.API, Service.VAULT)
     reply: ClassVar[type[Part]] = ProvidersV1
     example: ClassVar[dict[str, Any]] = {}
 
@@ -270,7 +275,7 @@ class CatalogueChangedV1(Event):
 
     subject: ClassVar[str] = "ai.router.catalogue.changed.v1"
     owner: ClassVar[Service] = Service.ROUTER
-    listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER,)
+    listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER, Service.VAULT)
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1}
 
     workspace_id: int | None = None

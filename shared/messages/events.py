@@ -1,7 +1,7 @@
 """Live events for other OmniPost services, on core NATS below ``ai.events.<workspace>``: heard now or never.
 
 Each carries the alert that a webhook carries as well; whoever must miss none takes a webhook. A service of OmniPost
-beside these four is given ``ai.events.>`` to subscribe to by the operator.
+beside these four hears those of the workspaces it is given (``shared/permissions.py``).
 """
 
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ class BudgetWarningV1(Event):
     subject: ClassVar[str] = "ai.events.{workspace_id}.budget_warning.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = _ELSEWHERE
+    for_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "alert": _BUDGET}
 
     workspace_id: int
@@ -32,6 +33,7 @@ class BudgetExhaustedV1(Event):
     subject: ClassVar[str] = "ai.events.{workspace_id}.budget_exhausted.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = _ELSEWHERE
+    for_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "alert": _BUDGET | {"kind": "budget.exhausted"}}
 
     workspace_id: int
@@ -44,6 +46,7 @@ class BudgetHaltedV1(Event):
     subject: ClassVar[str] = "ai.events.{workspace_id}.budget_halted.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = _ELSEWHERE
+    for_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "alert": _BUDGET | {"kind": "budget.halted"}}
 
     workspace_id: int
@@ -56,6 +59,7 @@ class KeyInvalidV1(Event):
     subject: ClassVar[str] = "ai.events.{workspace_id}.key_invalid.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = _ELSEWHERE
+    for_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"workspace_id": 1, "alert": _KEY}
 
     workspace_id: int

@@ -16,6 +16,8 @@ from shared.money import format_usd
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 ATTEMPT_ID = "0190a5c8-6f5e-7c3e-9f7b-0a4b5c6d7e8f"
 Unit = Literal["usd_micros", "tokens", "requests"]
+Credits = Literal["off", "allowed"]
+"""Whether a workspace wants its platform credits used at all."""
 _API, _ROUTER = (Service.API,), (Service.ROUTER,)
 
 
@@ -39,7 +41,8 @@ class BudgetV1(Part):
     """One budget in its current period. Nothing above ``caps`` is ever ``spent`` plus ``held``.
 
     ``halted``: why nothing more is admitted until somebody resumes it (a call cost more than was held for it); None:
-    it is not. Days and months begin at 00:00 UTC.
+    it is not. ``credits``: of platform credits, whether the workspace uses them; None: these are none. Days and months
+    begin at 00:00 UTC.
     """
 
     workspace_id: int
@@ -54,11 +57,14 @@ class BudgetV1(Part):
     resets_at: datetime
     blocked: bool = False
     halted: str | None = None
+    credits: Credits | None = None
 
     def public(self) -> dict[str, object]:
         """As the edge shows it: money as decimal strings of USD."""
         view: dict[str, object] = {"scope": self.scope, "key_id": self.key_id, "funds": self.funds.value}
         view |= {"period": self.period, "halted": self.halted}
+        if self.credits is not None:
+            view["credits"] = self.credits
         for name, amounts in (("cap", self.caps), ("spent", self.spent), ("held", self.held)):
             view[f"{name}_usd"] = format_usd(amounts.usd_micros)
             view[f"{name}_tokens"] = amounts.tokens
@@ -91,7 +97,10 @@ class SetKeyBudgetV1(Request):
 
 
 class SetWorkspaceBudgetV1(Request):
-    """Change some caps of a workspace's own budget or of its platform credits; what is spent stays spent."""
+    """Change some caps of a workspace's own budget or of its platform credits; what is spent stays spent.
+
+    Credits without any cap are none: to remove their last cap takes the grant back.
+    """
 
     subject: ClassVar[str] = "ai.metering.budgets.workspace.v1"
     owner: ClassVar[Service] = Service.METERING
@@ -151,12 +160,18 @@ class BlockKeyV1(Request):
 
 
 class Refusal(StrEnum):
-    """Why a reservation was not granted."""
+    """Why a reservation was not granted.
+
+    Of platform funds only: ``NO_CREDITS``, nothing was granted (a grant has a cap), or ``CREDITS_OFF``, the workspace
+    has not switched them on.
+    """
 
     BUDGET_EXCEEDED = "budget_exceeded"
     KEY_BLOCKED = "key_blocked"
     HALTED = "halted"
     UNPRICED = "unpriced"
+    NO_CREDITS = "no_credits"
+    CREDITS_OFF = "credits_off"
 
 
 class ReservationV1(Part):

@@ -26,7 +26,10 @@ class TokensV1(Part):
 
 
 class AttemptV1(Part):
-    """One target that was considered: called (``status`` is the provider's, None without an answer) or passed over."""
+    """One target that was considered: called (``status`` is the provider's, None without an answer) or passed over.
+
+    ``funds``: who would have paid.
+    """
 
     provider: str
     model: str
@@ -36,6 +39,7 @@ class AttemptV1(Part):
     detail: str | None = None
     key_id: str | None = None
     retry_after_s: float | None = None
+    funds: Funds = Funds.OWN
 
     def public(self) -> dict[str, object]:
         """As the edge shows it; ``detail`` and ``key_id`` only where there is one."""
@@ -45,6 +49,7 @@ class AttemptV1(Part):
             "outcome": self.outcome.value,
             "status": self.status,
             "latency_ms": self.latency_ms,
+            "funds": self.funds.value,
         }
         return shown | {name: value for name in ("detail", "key_id") if (value := getattr(self, name)) is not None}
 
@@ -60,7 +65,7 @@ class InvokedV1(Part):
     """A complete answer: who gave it, what it cost, and what was tried before.
 
     Of an answer that was streamed ``text`` and ``tool_calls`` are whole here once more; embeddings come in parts only.
-    ``continued``: the targets that began an answer this one went on with.
+    ``continued``: the targets that began an answer this one went on with. ``funds``: who pays for it.
     """
 
     call_id: str
@@ -78,6 +83,7 @@ class InvokedV1(Part):
     continued: tuple[TargetV1, ...] = ()
     warnings: tuple[WarningV1, ...] = ()
     latency_ms: int
+    funds: Funds = Funds.OWN
 
 
 class InvokeV1(Request):
@@ -94,6 +100,7 @@ class InvokeV1(Request):
     subject: ClassVar[str] = "ai.invoke.{workspace_id}"
     owner: ClassVar[Service] = Service.ROUTER
     callers: ClassVar[tuple[Service, ...]] = _API
+    for_guests: ClassVar[bool] = True
     reply: ClassVar[type[Part]] = InvokedV1
     part: ClassVar[type[Part] | None] = DeltaV1
     max_replies: ClassVar[int] = 1_000_000
@@ -127,6 +134,7 @@ class StreamCreditV1(Event):
     subject: ClassVar[str] = "ai.router.streams.{router}.v1"
     owner: ClassVar[Service] = Service.API
     listeners: ClassVar[tuple[Service, ...]] = (Service.ROUTER,)
+    from_guests: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"router": "f3b1c2", "stream": ATTEMPT_ID, "upto": 64}
 
     router: str = Field(pattern=r"^[0-9a-z]{1,32}$")
@@ -177,7 +185,7 @@ class ForecastV1(Part):
 class PlannedTargetV1(Part):
     """One step of a plan. ``skipped``: why it would not be called, None when it would be; ``detail`` names what lacks.
 
-    ``resting``: its breaker is open, so it comes after those that are not.
+    ``resting``: its breaker is open, so it comes after those that are not. ``funds``: who would pay.
     """
 
     provider: str
@@ -188,6 +196,7 @@ class PlannedTargetV1(Part):
     resting: bool = False
     forecast: ForecastV1 | None = None
     latency_ms: int | None = None
+    funds: Funds = Funds.OWN
 
 
 class ExplainedV1(Part):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from shared.messages.base import Done, Event, Part, Request, Service
 from shared.messages.custody import ActorV1
-from shared.messages.vocabulary import KeyStatus, Modality
+from shared.messages.vocabulary import Funds, KeyStatus, Modality
 
 KEY_ID = "0190a5c8-5f5e-7c3e-9f7b-0a4b5c6d7e8f"
 _API, _ROUTER = (Service.API,), (Service.ROUTER,)
@@ -196,8 +196,10 @@ class LeaseV1(Part):
 
 
 class LeaseKeyV1(Request):
-    """Lease a key to the asking router process.
+    """Lease a key to the asking router process, for a call of ``workspace_id``.
 
+    ``funds`` own: a key of that very workspace; platform: one of the platform's, and then the lease names workspace 0
+    (``Funds.keyholder``). Neither ever gives a key of the other kind.
     The vault checks workspace, status, host and, unless ``verifying``, that ``scope`` and the key's restrictions allow
     ``model`` in ``region``. ``public_key``: base64 of the router's raw X25519 public key.
     Problems: ``not_found``, ``missing_key`` (revoked or invalid), ``unsupported_scope`` (``extra`` says which of
@@ -222,6 +224,7 @@ class LeaseKeyV1(Request):
     model: str | None = None
     region: str | None = None
     verifying: bool = False
+    funds: Funds = Funds.OWN
 
 
 class KeyChangedV1(Event):

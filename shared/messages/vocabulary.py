@@ -10,6 +10,10 @@ none after DELETE has answered.
 """
 
 
+PLATFORM_WORKSPACE = 0
+"""Whose the platform's own keys are, and its own entries in audits. No workspace of anybody's has this id."""
+
+
 class Modality(StrEnum):
     """What a key's scopes allow."""
 
@@ -94,6 +98,10 @@ class Funds(StrEnum):
 
     OWN = "own"
     PLATFORM = "platform"
+
+    def keyholder(self, workspace_id: int) -> int:
+        """Whose keys pay for a call of this workspace: its own, or those of ``PLATFORM_WORKSPACE``."""
+        return workspace_id if self is Funds.OWN else PLATFORM_WORKSPACE
 
 
 class Billing(StrEnum):

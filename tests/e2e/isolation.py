@@ -183,6 +183,8 @@ ROUTES: Mapping[str, Route] = {
     "POST /ai-dead-letters/{letter_id}/dismiss": Route(A.SETTLE_LETTERS, "nowhere"),
     "GET /ai-budgets": Route(A.READ_USAGE, "query"),
     "PUT /ai-budgets/workspace": Route(A.WRITE_BUDGETS, "body", lambda _: {"monthly_budget_requests": 10**6}),
+    "GET /ai-workspaces/{workspace_id}/credits": Route(A.READ_USAGE, "path"),
+    "PUT /ai-workspaces/{workspace_id}/credits": Route(A.SWITCH_CREDITS, "path", lambda _: {"credits": "allowed"}),
     "POST /ai-budgets/resume": Route(A.WRITE_BUDGETS, "body", lambda _: {}),
     "GET /ai-providers": Route(A.READ_CATALOGUE, "nowhere"),
     "GET /ai-provider-changes": Route(A.WRITE_CATALOGUE, "nowhere"),

@@ -79,6 +79,7 @@ async def test_a_plan_has_its_prices_its_places_and_its_reasons(world: World, st
     assert {**first, "at_most_usd": None, "price_version": None} == {
         "provider": cheap, "model": "m", "key_id": key["id"], "would_be_tried": True, "position": 1, "skipped": None,
         "resting": False, "forecast_usd": "0.000300", "at_most_usd": None, "price_version": None, "latency_ms": None,
+        "funds": "own",
     }  # fmt: skip
     assert 0.0006 <= float(first["at_most_usd"]) < 0.01
     assert (second["provider"], second["key_id"], second["position"]) == (dear, other["id"], None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from statistics import median
@@ -13,32 +13,36 @@ import psycopg
 import pytest
 
 from services.metering.connection import Connection
-from services.metering.settler import Settler
+from services.metering.settler import BATCH, Settler
+from shared.clock import SystemClock
 from shared.db import Database
 from shared.messages.base import Service
-from shared.messages.health import PingMeteringV1, ReadyV1
-from shared.messages.vocabulary import Outcome
 from shared.records import Delivery
 from shared.telemetry import Telemetry
-from shared.testing.stack import full_run
-from tests.faults.usage_scale import OPTIONS, RARE_KEY, WORKSPACE, grow
+from shared.testing.stack import Stack, full_run
+from tests.e2e.world import Caller, connected, ok
+from tests.faults.usage_scale import DAYS, OPTIONS, RARE_KEY, grow
 from tests.integration.metering_world import World, finished, metering, metering_world
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 SMALL, LARGE, LARGE_REDUCED = 100_000, 10_000_000, 300_000
 ROUNDS = 40 if full_run() else 15
-BATCH = 256
+# A slow query is slow in all of them; a machine that is busy with something else is quiet in one.
+SERIES = 4 if full_run() else 1
+# The reduced run may share its machine: its printed times are to be read, and only their growth is judged.
+LIMIT_MS, GROWTH = 50 if full_run() else 1_000, 1.5
 GROUPS = (None, "provider", "alias", "model", "key", "capability", "outcome", "day")
-RARE: tuple[dict[str, Any], ...] = (
+FILTERS: tuple[dict[str, str], ...] = (
     {}, {"provider": "mistral"}, {"model": "rare"}, {"alias_name": "rare"}, {"key_id": str(RARE_KEY)},
-    {"outcome": Outcome.CONTENT_POLICY}, {"outcome": Outcome.RATE_LIMITED}, {"outcome": Outcome.SUCCESS},
-    {"call_id": "call-77"}, {"model": "model-1", "alias_name": "alias-2", "key_id": str(UUID(int=2))},
+    {"outcome": "content_policy"}, {"outcome": "rate_limited"}, {"outcome": "success"}, {"call_id": "call-77"},
+    {"model": "model-1", "alias_name": "alias-2", "key_id": str(UUID(int=2))}, {"model": "of nobody"},
+    {"provider": "mistral", "model": "rare", "outcome": "success"},
 )  # fmt: skip
 PING = "an empty request"
 
 
 class Times(NamedTuple):
-    """Milliseconds from the question to the answer, at the edge's side."""
+    """Milliseconds from an HTTP request to its answer."""
 
     p50: float
     p95: float
@@ -50,22 +54,30 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield world
 
 
+@pytest.fixture
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack.start(tmp_path_factory.mktemp("usage") / "home")
+    yield running
+    running.stop()
+
+
 class TestLedgerUsage:
-    async def test_no_report_grows_with_the_log(self, world: World) -> None:
+    async def test_no_report_grows_with_the_log(self, stack: Stack) -> None:
         large = LARGE if full_run() else LARGE_REDUCED
-        async with metering(world):
-            await asyncio.to_thread(grow, world, 0, SMALL)
-            small = await _measure(world)
+        async with connected(stack) as edge:
+            workspace = await edge.workspace()
+            await asyncio.to_thread(grow, stack.owner_url, workspace, 0, SMALL)
+            small = await _measure(edge.admin, workspace)
             began = time.monotonic()
-            await asyncio.to_thread(grow, world, SMALL, large)
+            await asyncio.to_thread(grow, stack.owner_url, workspace, SMALL, large)
             print(f"usage: {large} rows after {time.monotonic() - began:.0f} s")
-            found = await _measure(world)
+            found = await _measure(edge.admin, workspace)
         _print(small, found, large)
+        assert max(times.p95 for times in found.values()) < LIMIT_MS
         noise = found.pop(PING).p95
-        # A machine that is busy with other things answers nothing in time: an empty request says how busy it is.
-        # The reduced run may share its machine: its printed times are to be read, and only their growth is judged.
-        assert max(times.p95 for times in found.values()) < (50 if full_run() else 1_000) + noise
-        assert sum(times.p50 for times in found.values()) < 1.5 * sum(small[name].p50 for name in found)
+        for name, times in found.items() if full_run() else ():
+            assert times.p50 < GROWTH * small[name].p50 + noise, name
+        assert sum(times.p50 for times in found.values()) < GROWTH * sum(small[name].p50 for name in found)
 
     async def test_finished_calls_per_second(self, world: World) -> None:
         number = 40_000 if full_run() else 10_000
@@ -84,26 +96,43 @@ class TestLedgerUsage:
         assert number / taken > 200  # what the busiest machine reaches; the number to read is the printed one
 
 
-async def _measure(world: World) -> dict[str, Times]:
-    now = world.clock.now()
+async def _measure(caller: Caller, workspace: int) -> dict[str, Times]:
+    now = SystemClock().now()
     stretches: dict[str, dict[str, Any]] = {
         "all": {},
-        "the month": {"since": now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)},
-        "30 days to the hour": {"since": now - timedelta(days=30, hours=5), "until": now - timedelta(hours=7)},
-        "a day": {"since": now - timedelta(days=1)},
+        "the month": {"from": now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)},
+        "30 days to the hour": {"from": now - timedelta(days=30, hours=5), "to": now - timedelta(hours=7)},
+        "a day": {"from": now - timedelta(days=1)},
     }
-    times = {PING: await _times(lambda: world.api.request(PingMeteringV1(), ReadyV1))}
-    stretches["3 days"] = {"since": now - timedelta(days=3)}
+    asked: dict[str, tuple[str, dict[str, Any]]] = {PING: ("/readyz", {})}
     for name, stretch in stretches.items():
-        for group in ("hour",) if name == "3 days" else GROUPS:
-            times[f"{name} by {group}"] = await _times(partial(world.usage, WORKSPACE, group_by=group, **stretch))
-    for filters in RARE:
+        for group in GROUPS:
+            asked[f"{name} by {group}"] = "/ai-usage", stretch | ({"group_by": group} if group else {})
+    asked["3 days by hour"] = "/ai-usage", {"from": now - timedelta(days=3), "group_by": "hour"}
+    for filters in FILTERS:
         name = " ".join(f"{key}={value}" for key, value in filters.items()) or "newest"
-        times[f"calls {name}"] = await _times(partial(world.calls, WORKSPACE, **{"limit": 50, **filters}))
-    return times
+        asked[f"calls {name}"] = "/ai-usage/calls", filters
+    for name, filters in (("newest", {}), ("model=rare", {"model": "rare"})):
+        half = {"to": now - timedelta(days=DAYS // 2)}
+        asked[f"calls {name}, of 45 days ago"] = "/ai-usage/calls", filters | half
+    return {name: await _times(partial(_get, caller, workspace, *query)) for name, query in asked.items()}
+
+
+async def _get(caller: Caller, workspace: int, path: str, query: dict[str, Any]) -> None:
+    texts = {name: value if isinstance(value, str) else value.isoformat() for name, value in query.items()}
+    ok(await caller.get(path, workspace_id=workspace, **texts))
 
 
 async def _times(ask: Callable[[], Awaitable[object]]) -> Times:
+    best = await _series(ask)
+    for _ in range(SERIES - 1):
+        if best.p95 < LIMIT_MS:
+            break
+        best = min(best, await _series(ask), key=lambda times: times.p95)
+    return best
+
+
+async def _series(ask: Callable[[], Awaitable[object]]) -> Times:
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -113,16 +142,16 @@ async def _times(ask: Callable[[], Awaitable[object]]) -> Times:
 
 
 def _print(small: dict[str, Times], found: dict[str, Times], large: int) -> None:
-    for name, times in sorted(found.items(), key=lambda item: -item[1].p95):
-        print(f"usage: p50 {times.p50:5.1f} p95 {times.p95:5.1f} ms; at {SMALL} rows {small[name].p50:5.1f} and "
-              f"{small[name].p95:5.1f}: {name}")  # fmt: skip
+    print(f"usage: HTTP, ms   p50 and p95 at {SMALL} rows, at {large} rows, ratio of p50 and p95")
+    for name, now in sorted(found.items(), key=lambda item: -item[1].p95):
+        then = small[name]
+        print(f"usage: {then.p50:7.1f} {then.p95:7.1f} {now.p50:9.1f} {now.p95:7.1f} {now.p50 / then.p50:8.2f} "
+              f"{now.p95 / then.p95:5.2f}  {name}")  # fmt: skip
     queries = [name for name in found if name != PING]
     ratio = sum(found[name].p50 for name in queries) / sum(small[name].p50 for name in queries)
     worst = max(queries, key=lambda name: found[name].p95)
-    print(
-        f"usage: {len(queries)} queries at {large} rows: slowest p95 {found[worst].p95:.1f} ms ({worst}), all medians"
-    )
-    print(f"usage: together {ratio:.2f} of those at {SMALL} rows; p95 of an empty request {found[PING].p95:.1f} ms")
+    print(f"usage: {len(queries)} queries at {large} rows: slowest p95 {found[worst].p95:.1f} ms ({worst}); together "
+          f"{ratio:.2f} of those at {SMALL} rows; p95 of an empty request {found[PING].p95:.1f} ms")  # fmt: skip
 
 
 async def _held(world: World, number: int) -> list[Delivery]:

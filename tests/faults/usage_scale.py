@@ -6,12 +6,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import dict_row
 
-from tests.integration.metering_world import World
+from shared.clock import SystemClock
 
 migration = importlib.import_module("services.metering.migrations.versions.0005_usage")
 
-WORKSPACE, DAYS = 1, 90
+DAYS = 90
 CHUNK = 1_000_000
 OPTIONS = "-c search_path=metering -c timezone=UTC -c synchronous_commit=off"
 KEYS = [UUID(int=number) for number in range(1, 6)]
@@ -44,35 +45,34 @@ _INDEXES = """
     JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = 'ai_call_logs'::regclass AND NOT i.indisprimary
 """
+_MONTHS = "SELECT ensure_call_log_partition((now() - n * interval '1 month')::date) FROM generate_series(0, 3) AS n"
 
 
-def grow(world: World, have: int, upto: int) -> None:
-    """Make the log ``upto`` rows long, which are spread over the last 90 days as the ``have`` before them were."""
-    since = world.clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
-    world.sql(
-        "SELECT ensure_call_log_partition((now() - n * interval '1 month')::date) FROM generate_series(0, 3) AS n"
-    )
-    indexes = world.sql(_INDEXES)
-    for index in indexes:
-        world.sql(f"DROP INDEX {index['name']}")
-    for first in range(have, upto, CHUNK):
-        last = min(first + CHUNK, upto)
-        values = {
-            "workspace": WORKSPACE, "keys": KEYS, "rare_key": RARE_KEY, "first": first, "last": last, "since": since,
-            "start": have, "total": upto - have,
-        }  # fmt: skip
-        with psycopg.connect(world.postgres.url, autocommit=True, options=OPTIONS) as connection:
+def grow(url: str, workspace: int, have: int, upto: int) -> None:
+    """Make the log ``upto`` rows long, spread over 90 days as the ``have`` before them. ``url``: the owner's."""
+    since = SystemClock().now().replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
+    with psycopg.connect(url, autocommit=True, options=OPTIONS, row_factory=dict_row) as connection:
+        connection.execute(_MONTHS)
+        indexes = connection.execute(_INDEXES).fetchall()
+        for index in indexes:
+            connection.execute(f"DROP INDEX {index['name']}".encode())
+        for first in range(have, upto, CHUNK):
+            last = min(first + CHUNK, upto)
+            values = {
+                "workspace": workspace, "keys": KEYS, "rare_key": RARE_KEY, "first": first, "last": last,
+                "since": since, "start": have, "total": upto - have,
+            }  # fmt: skip
             connection.execute(_GENERATE.encode(), values)
-    for index in indexes:
-        # It names the parent alone; the parts need theirs as well.
-        world.sql(str(index["made"]).replace(" ON ONLY ", " ON "))
-    _count(world)
+        for index in indexes:
+            # It names the parent alone; the parts need theirs as well.
+            connection.execute(str(index["made"]).replace(" ON ONLY ", " ON ").encode())
+        _count(connection)
 
 
-def _count(world: World) -> None:
+def _count(connection: psycopg.Connection[dict[str, object]]) -> None:
     tables: Sequence[str] = [table for grains in migration.TABLES.values() for table in grains.values()]
-    world.sql(f"TRUNCATE {', '.join(tables)}")
+    connection.execute(f"TRUNCATE {', '.join(tables)}".encode())
     for statement in migration.fill():
-        world.sql(statement)
+        connection.execute(statement.encode())
     for table in ("ai_call_logs", *tables):
-        world.sql(f"VACUUM ANALYZE {table}")
+        connection.execute(f"VACUUM ANALYZE {table}".encode())

@@ -21,10 +21,12 @@ from services.metering.settings import Settings
 from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.messages.base import Service
+from shared.messages.custody import ActorV1
 from shared.messages.health import PingMeteringV1, ReadyV1
 from shared.messages.metering import (
     BudgetsV1,
     BudgetV1,
+    Credits,
     ListBudgetsV1,
     ReservationV1,
     ReserveV1,
@@ -32,6 +34,7 @@ from shared.messages.metering import (
     SetWorkspaceBudgetV1,
     Unit,
 )
+from shared.messages.platform_credits import CreditsV1, SetCreditsV1
 from shared.messages.router import CallFinishedV1
 from shared.messages.usage import CallsV1, QueryCallsV1, QueryUsageV1, UsageReportV1
 from shared.messages.vocabulary import Funds
@@ -91,6 +94,11 @@ class World:
     ) -> tuple[BudgetV1, ...]:
         request = SetWorkspaceBudgetV1(workspace_id=workspace_id, funds=funds, **_windows(caps))
         return (await self.api.request(request, BudgetsV1)).items
+
+    async def switch_credits(self, workspace_id: int, to: Credits = "allowed") -> CreditsV1:
+        """As an owner of the workspace."""
+        actor = ActorV1(kind="token", id="t", role="owner")
+        return await self.api.request(SetCreditsV1(workspace_id=workspace_id, credits=to, actor=actor), CreditsV1)
 
     async def reserve(self, workspace_id: int, key_id: str, **changes: object) -> ReservationV1:
         return await self.router.request(reservation(workspace_id, key_id, **changes), ReservationV1, timeout=10)

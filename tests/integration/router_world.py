@@ -24,6 +24,7 @@ from shared.messages.base import Service
 from shared.messages.catalogue import AliasV1, CreateAliasV1, CreateProviderV1, ProviderV1, TargetV1
 from shared.messages.chat import ChatMessageV1, DeltaV1
 from shared.messages.metering import ReservationV1, ReserveV1
+from shared.messages.platform_credits import ListPlatformKeysV1
 from shared.messages.router import CallFinishedV1, InvokedV1, InvokeV1
 from shared.messages.vault import (
     GetKeyV1,
@@ -35,7 +36,7 @@ from shared.messages.vault import (
     ListKeysV1,
     RecordVerdictV1,
 )
-from shared.messages.vocabulary import Capability, KeyStatus, Modality
+from shared.messages.vocabulary import PLATFORM_WORKSPACE, Capability, KeyStatus, Modality
 from shared.records import Delivery, RecordConsumer
 from shared.runtime import Stop
 from shared.schemas import service_url
@@ -59,6 +60,7 @@ class Vault:
 
     def serve(self) -> None:
         self.bus.answer(ListKeysV1, self._list)
+        self.bus.answer(ListPlatformKeysV1, self._list_platform)
         self.bus.answer(GetKeyV1, self._get)
         self.bus.answer(RecordVerdictV1, self._record)
         self.bus.answer_call(LeaseKeyV1, self._lease)
@@ -72,6 +74,9 @@ class Vault:
 
     async def _list(self, request: ListKeysV1) -> KeysV1:
         return KeysV1(items=tuple(key for key in self.keys.values() if key.workspace_id == request.workspace_id))
+
+    async def _list_platform(self, _: ListPlatformKeysV1) -> KeysV1:
+        return await self._list(ListKeysV1(workspace_id=PLATFORM_WORKSPACE))
 
     async def _get(self, request: GetKeyV1) -> KeyV1:
         return self.keys[request.key_id]
@@ -190,6 +195,12 @@ class World:
             **fields,
         )
         self.vault.keys[key.id] = key
+        return key
+
+    async def platform_key(self, provider: ProviderV1, **fields: Any) -> KeyV1:
+        """A key of the platform, which the router has heard of."""
+        key = self.key(PLATFORM_WORKSPACE, provider, **fields)
+        await self.vault.bus.announce(KeyChangedV1(workspace_id=key.workspace_id, key_id=key.id))
         return key
 
     async def alias(self, workspace_id: int, *targets: tuple[ProviderV1, str], **fields: Any) -> str:

@@ -50,6 +50,7 @@ FILL = f"""
     INSERT INTO usage_rollups SELECT w, now() - h * interval '1 hour', 'p', 'a', 'm', gen_random_uuid(), 'chat', 'own',
         'success', 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0
         FROM generate_series(1, 500) w, generate_series(1, 40) h;
+    INSERT INTO usage_days SELECT * FROM usage_rollups;
     INSERT INTO ended_attempts (attempt_id, workspace_id, state)
         SELECT gen_random_uuid(), g % 2000, 'settled' FROM generate_series(1, 20000) g;
     ANALYZE;
@@ -73,14 +74,15 @@ def test_the_ledgers_statements_and_the_queries_still_use_their_indexes(url: str
         (accounts._BALANCES, owned | {"month": PERIOD, "day": TODAY}),
         (granting._KNOWN, {"ids": one}),
         (granting._HOLD, (*[[1]] * 4, PERIOD, TODAY)),
-        (postings._FINISH, (CLOCK.now(), one, ["settled"])),
+        (postings._FINISH, (CLOCK.now(), postings.array(one), postings.array(["settled"]))),
         (postings._MOVE, ([1], ["month"], [PERIOD], *[zero] * 6)),
         (sweeper._LOCK_DUE, (CLOCK.now(), 200)),
     ]
     mine = {"workspace_id": WORKSPACE, "key_id": KEY, "funds": "own", "month": PERIOD, "day": TODAY}
     mine |= {"since": None, "until": None, "limit": 50}
-    newest = store._CALLS + " ORDER BY started_at DESC, attempt_id DESC LIMIT :limit"
-    theirs = [str(one) for one in BUDGETS] + [newest, reports._grouped("key", [Piece("hour", None, None)])]
+    filtered = {name: mine[name] for name in ("workspace_id", "key_id", "limit")}
+    calls = [store._plain({"workspace_id": WORKSPACE}), store._among_newest(filtered), store._by_sort(filtered)]
+    theirs = [str(one) for one in BUDGETS] + [*calls, reports._grouped("key", [Piece("hour", None, None)])]
     plans = [_plan(url, EVERY_WORKSPACE, *asked) for asked in ours]
     plans += [_plan(url, WORKSPACE, _named(statement, mine), mine) for statement in theirs]
     for plan in plans:

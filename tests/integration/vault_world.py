@@ -17,11 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from shared import sealing
 from shared.bus import Bus
+from shared.clock import SystemClock
 from shared.errors import OmniError
-from shared.messages.base import Service
+from shared.messages.base import Done, Service
+from shared.messages.catalogue import ListProvidersV1, ProvidersV1, ProviderV1
 from shared.messages.custody import AuditEntryV1, AuditV1, AuditVerdictV1, QueryAuditV1, VerifyAuditV1
 from shared.messages.health import PingVaultV1, ReadyV1
 from shared.messages.metering import BlockedV1, BlockKeyV1
+from shared.messages.platform_credits import AdmitPlatformKeyV1
 from shared.messages.vault import CreateKeyV1, KeyChangedV1, KeyV1, LeaseKeyV1, LeaseV1
 from shared.messages.vocabulary import Modality
 from shared.schemas import service_url
@@ -49,6 +52,9 @@ class World:
     held: Iterator[int] = field(default_factory=lambda: itertools.repeat(0))
     """What metering answers, question by question: reservations of the key that are still open."""
     blocked: list[str] = field(default_factory=list)
+    admitted: list[str] = field(default_factory=list)
+    hosts: dict[str, str] = field(default_factory=lambda: {"openai": HOST})
+    """Where the catalogue says that providers are."""
     news: "asyncio.Queue[KeyChangedV1]" = field(default_factory=asyncio.Queue)
 
     @property
@@ -183,5 +189,31 @@ def _stand_in(world: World) -> None:
         world.blocked.append(request.key_id)
         return BlockedV1(held=next(world.held))
 
+    async def admit(request: AdmitPlatformKeyV1) -> Done:
+        if world.metering_away:
+            await asyncio.sleep(60)
+        world.admitted.append(request.key_id)
+        return Done()
+
+    async def providers(_: ListProvidersV1) -> ProvidersV1:
+        return ProvidersV1(items=tuple(_provider(name, host) for name, host in world.hosts.items()))
+
     world.metering.answer_call(BlockKeyV1, block)
+    world.metering.answer_call(AdmitPlatformKeyV1, admit)
+    world.router.answer_call(ListProvidersV1, providers)
     world.router.listen(KeyChangedV1, world.news.put)
+
+
+def _provider(name: str, host: str) -> ProviderV1:
+    url = host if "://" in host else f"https://{host}"
+    return ProviderV1(
+        id=name,
+        name=name,
+        kind="builtin",
+        status="available",
+        base_url=url,
+        host=host,
+        capabilities=(),
+        models=(),
+        updated_at=SystemClock().now(),
+    )

@@ -46,6 +46,7 @@ class Action(StrEnum):
     WRITE_BUDGETS = "write_budgets"
     GRANT_CREDITS = "grant_credits"
     LIMIT_WORKSPACES = "limit_workspaces"
+    SWITCH_CREDITS = "switch_credits"
 
 
 _PLATFORM = frozenset({Role.PLATFORM_ADMIN})
@@ -77,6 +78,7 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
     Action.WRITE_BUDGETS: _ADMINS,
     Action.GRANT_CREDITS: _PLATFORM,
     Action.LIMIT_WORKSPACES: _PLATFORM,
+    Action.SWITCH_CREDITS: _ADMINS,
 }
 
 

@@ -60,6 +60,7 @@ async def create_alias(caller: Caller, edge: TheEdge, new_id: NewId, body: Alias
         allow_aggregators=body.allow_aggregators,
         on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
+        funds=body.funds,
     )
     return alias_view(await _created(edge, request))
 
@@ -91,6 +92,7 @@ async def change_alias(caller: Caller, edge: TheEdge, alias_id: str, body: Alias
         allow_aggregators=body.allow_aggregators,
         on_stream_cut=body.on_stream_cut,
         time_limits=body.time_limits,
+        funds=body.funds,
     )
     return alias_view(await edge.bus.request(request, AliasV1))
 
@@ -178,4 +180,5 @@ def _target_view(target: PlannedTargetV1, position: int | None) -> dict[str, Any
         "at_most_usd": format_usd(forecast.at_most_usd_micros),
         "price_version": forecast.price_version,
         "latency_ms": target.latency_ms,
+        "funds": target.funds.value,
     }

@@ -20,9 +20,6 @@ from shared.messages.chat import ChatMessageV1, ChatOptionsV1, EmbeddingV1
 from shared.messages.router import InvokedV1, InvokeV1
 from shared.messages.vocabulary import Capability
 
-# Longer than any alias may take; a router that dies is noticed much earlier by its silence.
-TIMEOUT_S = 660.0
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -111,7 +108,7 @@ class Call:
 
     async def _ask(self) -> InvokedV1:
         try:
-            answer = await self._edge.bus.request(self.message, InvokedV1, timeout=TIMEOUT_S)
+            answer = await self._edge.bus.invoke(self.message)
         except OmniError:
             settle(self.request, self.allowance, None)
             raise
@@ -124,7 +121,7 @@ class Call:
             yield arriving
 
     def _arriving(self) -> AbstractAsyncContextManager[Arriving[InvokedV1]]:
-        return self._edge.bus.stream(self.message, InvokedV1, timeout=TIMEOUT_S)
+        return self._edge.bus.invoke_in_parts(self.message)
 
     @property
     def _edge(self) -> Edge:

@@ -19,13 +19,14 @@ from services.api.domain.access import Action, Principal
 from services.api.domain.synonyms import canonical
 from services.api.http.call_headers import CALL_ID, answer_headers, failure_headers
 from services.api.http.caller import Doorkeeper
-from services.api.http.calls import TIMEOUT_S, Call, Question
+from services.api.http.calls import Call, Question
 from services.api.http.errors import problem_response, told
 from services.api.http.listening import WhileListening
 from services.api.http.sse import EventStream
 from services.api.service import Edge
 from shared.clock import Clock
 from shared.errors import OmniError, invalid
+from shared.invoking import TIMEOUT_S
 
 WORKSPACE = "x-omnipost-workspace-id"
 """The header by which a platform admin says which workspace a request is about."""

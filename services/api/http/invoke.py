@@ -13,12 +13,13 @@ from services.api.domain.faults import invalid_body
 from services.api.domain.vectors import vector_json
 from services.api.http.call_headers import CALL_ID, answer_headers
 from services.api.http.caller import Doorkeeper
-from services.api.http.calls import TIMEOUT_S, Call, Question
+from services.api.http.calls import Call, Question
 from services.api.http.invoked import embedded_json, invoked_view
 from services.api.http.listening import WhileListening
 from services.api.http.sse import EventStream
 from services.api.schemas_invoke import InvokeIn
 from services.api.service import Edge
+from shared.invoking import TIMEOUT_S
 from shared.messages.vocabulary import Capability
 
 _JSON = "application/json"

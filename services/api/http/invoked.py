@@ -26,6 +26,7 @@ def invoked_view(answer: InvokedV1) -> dict[str, Any]:
         "attempts": [attempt.public() for attempt in answer.attempts],
         "warnings": [warning.model_dump() for warning in answer.warnings],
         "latency_ms": answer.latency_ms,
+        "funds": answer.funds.value,
     }
     return view | {"continued": [target.model_dump() for target in answer.continued]} if answer.continued else view
 

@@ -67,9 +67,17 @@ def _refusal(ask: Ask, accounts: Mapping[Owner, Account]) -> Decision | None:
         return Decision(ask.attempt_id, Refusal.KEY_BLOCKED)
     if workspace is None:
         # A workspace without an account for platform funds has never been given any.
-        why = Refusal.KEY_BLOCKED if ask.funds is Funds.OWN else Refusal.BUDGET_EXCEEDED
+        why = Refusal.KEY_BLOCKED if ask.funds is Funds.OWN else Refusal.NO_CREDITS
         return Decision(ask.attempt_id, why)
+    if ask.funds is Funds.PLATFORM and (why_not := _without_credits(workspace)):
+        return Decision(ask.attempt_id, why_not, workspace)
     return _closed(ask, key) or _closed(ask, workspace) or _hopeless(ask, key) or _hopeless(ask, workspace)
+
+
+def _without_credits(account: Account) -> Refusal | None:
+    if not account.has_cap:
+        return Refusal.NO_CREDITS
+    return None if account.credits_allowed else Refusal.CREDITS_OFF
 
 
 def _closed(ask: Ask, account: Account) -> Decision | None:

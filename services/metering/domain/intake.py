@@ -3,13 +3,14 @@
 Reasons never repeat a value of the message.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pydantic
 
 from shared.errors import invalid
-from shared.messages.router import CallFinishedV1
+from shared.messages.router import CallFinishedV1, TokensV1
 from shared.messages.usage import MAX_HOURS
 
 MAX_AMOUNT = 10**15
@@ -20,6 +21,13 @@ _TEXTS = (
     "call_id", "provider", "model", "alias_name", "capability", "finish_reason", "trace_id", "provider_request_id",
     "price_version",
 )  # fmt: skip
+_UUIDS, _MOMENTS = ("attempt_id", "key_id"), ("started_at", "finished_at")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TOKENS = dict.fromkeys(TokensV1.model_fields, MAX_AMOUNT)
+_HIGHEST = {
+    "cost_usd_micros": MAX_AMOUNT, "latency_ms": MAX_AMOUNT, "first_token_ms": MAX_AMOUNT, "workspace_id": _BIGINT,
+    "status": _INT, "attempt_index": _INT,
+}  # fmt: skip
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -37,16 +45,20 @@ def read_finished(body: bytes) -> CallFinishedV1:
         event = CallFinishedV1.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise Malformed(_where(error)) from None
-    for name in ("attempt_id", "key_id"):
-        if not _is_uuid(getattr(event, name)):
+    # Read from where pydantic keeps them: asking for each by name costs more than all the checks.
+    fields = event.__dict__
+    for name in _UUIDS:
+        text = fields[name]
+        if _UUID.fullmatch(text) is None and not _is_uuid(text):
             raise Malformed(f"{name} (not a UUID)")
-    for name in ("started_at", "finished_at"):
-        moment: datetime = getattr(event, name)
+    for name in _MOMENTS:
+        moment = fields[name]
         if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
             raise Malformed(f"{name} (no time zone, or no plausible date)")
     _check_numbers(event)
     for name in _TEXTS:
-        if not is_storable(getattr(event, name)):
+        text = fields[name]
+        if text is not None and (len(text) > MAX_TEXT or "\0" in text):
             raise Malformed(f"{name} (too long, or a NUL character)")
     first = event.fallback_from
     if first is not None and not (is_storable(first.provider) and is_storable(first.model)):
@@ -55,17 +67,13 @@ def read_finished(body: bytes) -> CallFinishedV1:
 
 
 def _check_numbers(event: CallFinishedV1) -> None:
-    amounts = event.tokens.model_dump() | {"cost_usd_micros": event.cost_usd_micros}
-    amounts |= {"latency_ms": event.latency_ms, "first_token_ms": event.first_token_ms}
-    for name, amount in amounts.items():
-        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
-            raise Malformed(f"{name} (out of range)")
-    if not 0 < event.workspace_id <= _BIGINT:
+    for numbers, highest in ((event.tokens.__dict__, _TOKENS), (event.__dict__, _HIGHEST)):
+        for name, most in highest.items():
+            number = numbers[name]
+            if number is not None and not 0 <= number <= most:
+                raise Malformed(f"{name} (out of range)")
+    if not event.workspace_id:
         raise Malformed("workspace_id (out of range)")
-    for name in ("status", "attempt_index"):
-        number: int | None = getattr(event, name)
-        if number is not None and not 0 <= number <= _INT:
-            raise Malformed(f"{name} (out of range)")
 
 
 def _where(error: pydantic.ValidationError) -> str:

@@ -14,8 +14,6 @@ from shared.messages.metering import Refusal, Unit
 from shared.messages.vocabulary import Funds
 
 NEAR_CAP_PERCENT = 80
-PLATFORM_WORKSPACE = 0
-"""Whose the platform's own keys are."""
 Span = Literal["month", "day"]
 Owner = tuple[int, UUID | None, Funds]
 """Workspace id, key id and funds; key id None is the account of the workspace itself."""
@@ -133,6 +131,7 @@ class Account:
     """One budget in its current month and day.
 
     ``halted``: why nothing more is admitted until somebody resumes it; ``line``: who waits for room, first come first.
+    ``credits_allowed``: of a workspace's credits, whether it wants them used.
     """
 
     budget_id: int
@@ -144,6 +143,7 @@ class Account:
     blocked: bool = False
     halted: str | None = None
     line: tuple[Place, ...] = ()
+    credits_allowed: bool = False
 
     @property
     def owner(self) -> Owner:
@@ -154,6 +154,11 @@ class Account:
     def windows(self) -> tuple[tuple[Span, Window], tuple[Span, Window]]:
         """Both windows; what stops a call for a month is named before what stops it for a day."""
         return ("month", self.month), ("day", self.day)
+
+    @property
+    def has_cap(self) -> bool:
+        """Whether it is limited at all; credits that are not were not granted."""
+        return self.month.caps != NO_CAPS or self.day.caps != NO_CAPS
 
     @property
     def has_dollar_cap(self) -> bool:
@@ -181,7 +186,7 @@ class Account:
         # On the path of every call; ``dataclasses.replace`` takes several times as long.
         return Account(
             self.budget_id, self.workspace_id, self.key_id, self.funds, self.month.holding(amounts),
-            self.day.holding(amounts), self.blocked, self.halted, self.line,
+            self.day.holding(amounts), self.blocked, self.halted, self.line, self.credits_allowed,
         )  # fmt: skip
 
 
@@ -257,5 +262,4 @@ def owners_of(workspace_id: int, key_id: UUID, funds: Funds = Funds.OWN) -> tupl
     A call paid with platform funds uses a key of the platform and the workspace's credits; it never touches what the
     workspace may spend on its own keys.
     """
-    owner = workspace_id if funds is Funds.OWN else PLATFORM_WORKSPACE
-    return (owner, key_id, funds), (workspace_id, None, funds)
+    return (funds.keyholder(workspace_id), key_id, funds), (workspace_id, None, funds)

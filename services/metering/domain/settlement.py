@@ -1,12 +1,16 @@
 """How a reservation ends: what is charged and which row is written. Pure.
 
+Every attempt needs one of each, so they are named tuples: a frozen dataclass of 30 fields takes six times as long.
+
 ``held -> settled | void | expired``; each of the three is final. What is unknown is charged at the reserved maximum and
 recorded as None, never as 0.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from services.metering.domain.ledger import Amounts
@@ -29,8 +33,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """What was held for one attempt, and for whom. ``usd_micros`` None: the model had no price.
 
     It counts in the month ``period_start`` and on the day of ``created_at``, whenever it ends.
@@ -65,8 +68,7 @@ class Reservation:
         return self.created_at.astimezone(UTC).date()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One row of the call log. Fields are those of ``CallV1``, in the order of the table."""
 
     attempt_id: UUID
@@ -109,8 +111,7 @@ class Call:
         return self.cost_usd_micros is None or self.input_tokens is None or self.output_tokens is None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The end of a reservation: its final state, what moves from held to spent, and its row (None: never sent)."""
 
     reservation: Reservation
@@ -145,7 +146,7 @@ def settle(reservation: Reservation | None, event: CallFinishedV1) -> Settlement
     """What ``event`` does to its reservation. None: nothing, because it is a repetition."""
     if reservation is None:
         return Stray(NO_RESERVATION) if event.sent else Bar(_given_up(event))
-    if (event.workspace_id, UUID(event.key_id)) != (reservation.workspace_id, reservation.key_id):
+    if (event.workspace_id, _key_id(event.key_id)) != (reservation.workspace_id, reservation.key_id):
         return Stray(FOREIGN)
     if reservation.state == State.HELD:
         return _end(reservation, event)
@@ -189,27 +190,24 @@ def _end(reservation: Reservation, event: CallFinishedV1) -> Settlement:
     cost = _cost(event)
     charged = _charge(reservation, event, cost)
     tokens = event.tokens
-    row = replace(
-        _row(reservation, charged.usd_micros, event.started_at, event.finished_at),
-        outcome=event.outcome.value,
-        billing=event.billing.value,
-        status=event.status,
-        fallback_reason=event.fallback_reason.value if event.fallback_reason else None,
-        finish_reason=event.finish_reason,
-        input_tokens=tokens.input_tokens,
-        output_tokens=tokens.output_tokens,
-        cache_read_tokens=tokens.cache_read_tokens,
-        cache_write_tokens=tokens.cache_write_tokens,
-        reasoning_tokens=tokens.reasoning_tokens,
-        cost_usd_micros=cost,
-        latency_ms=event.latency_ms,
-        trace_id=event.trace_id or reservation.trace_id,
-        provider_request_id=event.provider_request_id,
-        price_version=event.price_version,
-        fallback_from=_target(event),
-        first_token_ms=event.first_token_ms,
-    )
-    return Settlement(reservation, State.SETTLED, charged, row)
+    # By place, in the order of the fields: names would double what it costs.
+    call = Call(
+        reservation.attempt_id, reservation.call_id, reservation.workspace_id, reservation.key_id,
+        reservation.provider, reservation.model, reservation.alias_name, reservation.capability,
+        reservation.attempt_index, event.outcome.value, event.billing.value, event.status,
+        event.fallback_reason and event.fallback_reason.value, event.finish_reason,
+        tokens.input_tokens, tokens.output_tokens, tokens.cache_read_tokens, tokens.cache_write_tokens,
+        tokens.reasoning_tokens, cost, charged.usd_micros, event.latency_ms, event.started_at, event.finished_at,
+        event.trace_id or reservation.trace_id, event.provider_request_id, event.price_version,
+        reservation.funds, _target(event), event.first_token_ms, reservation.usd_micros,
+    )  # fmt: skip
+    return Settlement(reservation, State.SETTLED, charged, call)
+
+
+@lru_cache(1024)
+def _key_id(text: str) -> UUID:
+    """A key has many calls."""
+    return UUID(text)
 
 
 def _target(event: CallFinishedV1) -> str | None:

@@ -3,24 +3,42 @@
 from collections.abc import Sequence
 from typing import get_args
 
+from services.router.domain.credits import CREDITS_OFF, NO_CREDITS
 from shared.messages.metering import BudgetV1, Unit
 from shared.messages.vocabulary import Funds, Outcome
 
 
 def refused(
-    budgets: Sequence[BudgetV1], key_id: str, usd_micros: int | None, tokens: int
+    budgets: Sequence[BudgetV1], key_id: str, usd_micros: int | None, tokens: int, funds: Funds = Funds.OWN
 ) -> tuple[Outcome, str] | None:
     """Why an attempt with this key that costs at most so much would be refused; None when it would be granted.
+
+    A key of the platform (``funds``) is held to the workspace's credits only; its own account is nobody's to see.
 
     ``budgets``: all of the workspace, a month's and a day's of each. ``usd_micros`` None: the model has no price. The
     reason is the unit whose cap would be passed, or that there is no price under a $ cap, or that the key has ended, or
     that the budget was halted. That it might fit once calls under way have settled is not foreseen.
     """
+    if funds is Funds.PLATFORM:
+        given = [one for one in budgets if one.funds is Funds.PLATFORM]
+        return _without_credits(given) or _stopped([], given, usd_micros, tokens)
     key = [one for one in budgets if one.scope == "key" and one.key_id == key_id]
     # A key's budget that is not there cannot say yes. A workspace gets its own, without caps, when it first reserves.
     if not key:
         return Outcome.MISSING_KEY, "key_revoked"
     involved = key + [one for one in budgets if one.scope == "workspace" and one.funds is Funds.OWN]
+    return _stopped(key, involved, usd_micros, tokens)
+
+
+def _without_credits(given: Sequence[BudgetV1]) -> tuple[Outcome, str] | None:
+    if not any(getattr(one.caps, unit) is not None for one in given for unit in get_args(Unit)):
+        return Outcome.BUDGET_EXCEEDED, NO_CREDITS
+    return None if given[0].credits == "allowed" else (Outcome.BUDGET_EXCEEDED, CREDITS_OFF)
+
+
+def _stopped(
+    key: Sequence[BudgetV1], involved: Sequence[BudgetV1], usd_micros: int | None, tokens: int
+) -> tuple[Outcome, str] | None:
     amounts: dict[Unit, int] = {"usd_micros": usd_micros or 0, "tokens": tokens, "requests": 1}
     for found in (_closed(key, usd_micros), _closed(involved, usd_micros), _unit(involved, amounts)):
         if found is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 
+from services.router.domain.credits import CREDITS_OFF, NO_CREDITS
 from shared.errors import (
     ADD_A_KEY,
     BUDGET_REACHED,
@@ -14,7 +15,7 @@ from shared.errors import (
 from shared.messages.catalogue import AliasV1
 from shared.messages.metering import BudgetV1
 from shared.messages.router import AttemptV1, WarningV1
-from shared.messages.vocabulary import Outcome
+from shared.messages.vocabulary import Funds, Outcome
 
 _RESTRICTED = {
     "model": "This key doesn't allow the model {attempt.model}. Add it to the key's models or pick another alias.",
@@ -33,10 +34,18 @@ _UNTELLING = frozenset(
         Outcome.UNAVAILABLE,
     }
 )
-_HALTED = (
-    "This budget is halted: a call cost more than was held for it. Look at its row in the call log, then resume the "
-    "budget in Settings → AI Budgets."
-)
+_WHY_REFUSED = {
+    "halted": (
+        "This budget is halted: a call cost more than was held for it. Look at its row in the call log, then resume "
+        "the budget in Settings → AI Budgets."
+    ),
+    NO_CREDITS: "This workspace has no platform credits. Ask the platform's admin for some, or use keys of your own.",
+    CREDITS_OFF: (
+        "Platform credits are switched off in this workspace. An admin of it may allow them in Settings → AI Budgets."
+    ),
+}
+_NO_PLATFORM_KEY = "The platform has no working key for this provider. Pick another alias, or use keys of your own."
+_ON_CREDITS = "No key or budget of your own could be used, so this was paid with platform credits."
 _OF_PERIOD = {"month": "monthly", "day": "daily"}
 _SAME_FOR_ALL = {
     Outcome.TIMEOUT: (Code.TIMEOUT, "No target of this alias answered in time; try again or raise its time limits."),
@@ -98,11 +107,13 @@ def _same(one: AttemptV1, by: AttemptV1 | None) -> bool:
 
 
 def warnings(attempts: Sequence[AttemptV1], near_cap: Sequence[BudgetV1]) -> tuple[WarningV1, ...]:
-    """What a caller with an answer should still know: the fallback, and budgets at 80 % or more."""
+    """What a caller with an answer should still know: the fallback, who pays for it, and budgets at 80 % or more."""
     found = []
     answered = attempts[-1] if attempts else None
     if (passed := passed_by(attempts, answered)) is not None:
         found.append(_fallback_warning(passed))
+    if answered is not None and answered.funds is Funds.PLATFORM and any(one.funds is Funds.OWN for one in attempts):
+        found.append(WarningV1(code="platform_credits_used", detail=_ON_CREDITS))
     found += [WarningV1(code="budget_warning", detail=_usage(budget)) for budget in near_cap]
     return tuple(found)
 
@@ -138,7 +149,9 @@ def _called(attempts: Sequence[AttemptV1]) -> OmniError | None:
 
 
 def _not_called(alias: AliasV1, attempts: Sequence[AttemptV1], budget: BudgetV1 | None) -> OmniError:
-    by_outcome = {attempt.outcome: attempt for attempt in reversed(attempts)}
+    # Where own keys come first, that there are no credits either helps nobody.
+    helpful = [one for one in attempts if one.detail not in (NO_CREDITS, CREDITS_OFF)] or attempts
+    by_outcome = {attempt.outcome: attempt for attempt in reversed(helpful)}
     if Outcome.BUDGET_EXCEEDED in by_outcome:
         return _over_budget(by_outcome[Outcome.BUDGET_EXCEEDED], budget)
     if refused := by_outcome.get(Outcome.UNSUPPORTED_SCOPE):
@@ -156,6 +169,8 @@ def _not_called(alias: AliasV1, attempts: Sequence[AttemptV1], budget: BudgetV1 
 
 def _missing_key(attempt: AttemptV1) -> OmniError:
     extra = {"provider": attempt.provider}
+    if attempt.funds is Funds.PLATFORM:
+        return OmniError(Code.MISSING_KEY, _NO_PLATFORM_KEY, extra=extra | {"funds": attempt.funds.value})
     if attempt.detail == "key_revoked":
         extra |= {"key_id": str(attempt.key_id), "key_status": "revoked"}
     return OmniError(Code.MISSING_KEY, ADD_A_KEY, extra=extra)
@@ -176,6 +191,8 @@ def _scope_refused(refused: AttemptV1, modality: str) -> str:
 
 
 def _invalid_key(attempt: AttemptV1) -> OmniError:
+    if attempt.funds is Funds.PLATFORM:
+        return _missing_key(attempt)
     extra = {
         "provider": attempt.provider,
         "key_id": attempt.key_id,
@@ -187,13 +204,13 @@ def _invalid_key(attempt: AttemptV1) -> OmniError:
 
 
 def _over_budget(attempt: AttemptV1, budget: BudgetV1 | None) -> OmniError:
-    extra: dict[str, object] = {"key_id": attempt.key_id, "provider": attempt.provider}
+    extra: dict[str, object] = {"key_id": attempt.key_id, "provider": attempt.provider, "funds": attempt.funds.value}
     if attempt.detail:
         extra["reason"] = attempt.detail
     if budget is not None:
         extra["budget"] = budget.public()
         extra["resets_at"] = budget.resets_at.isoformat()
-    detail = _HALTED if attempt.detail == "halted" else BUDGET_REACHED
+    detail = _WHY_REFUSED.get(attempt.detail or "", BUDGET_REACHED)
     return OmniError(Code.BUDGET_EXCEEDED, detail, extra=extra)
 
 
@@ -208,6 +225,5 @@ def _usage(budget: BudgetV1) -> str:
         if cap
     ]
     share, unit = max(shares, default=(100, "$"))
-    return (
-        f"This {budget.scope} has used {share} % of its {_OF_PERIOD[budget.period]} {unit} budget; calls stop at 100 %."
-    )
+    what = f"{unit} budget" if budget.funds is Funds.OWN else f"{unit} platform credits"
+    return f"This {budget.scope} has used {share} % of its {_OF_PERIOD[budget.period]} {what}; calls stop at 100 %."

@@ -9,7 +9,7 @@ from services.router.domain.preference import NOTHING_KNOWN, Signals, ordered
 from services.router.domain.wish import Wish, lacking
 from shared.messages.catalogue import AliasV1, TargetV1
 from shared.messages.vault import KeyV1
-from shared.messages.vocabulary import Capability, KeyStatus, Outcome
+from shared.messages.vocabulary import Capability, Funds, KeyStatus, Outcome
 
 Rests = Callable[[TargetV1, str], Rest | None]
 """Whether a target is left alone for a while when it would be called with the key of this id."""
@@ -25,6 +25,7 @@ class Candidate:
         window: tokens its model can hold, None when nobody knows.
         place: of its target in the order of preference, from 0.
         resting: why it is better left alone now; it comes after those that are not resting.
+        funds: who pays; of platform funds the key is the platform's.
     """
 
     target: TargetV1
@@ -37,13 +38,14 @@ class Candidate:
     window: int | None = None
     place: int = 0
     resting: Rest | None = None
+    funds: Funds = Funds.OWN
 
 
 @dataclass(frozen=True)
 class Skipped:
     """A target that is not called. ``detail`` names what is missing (an option, a key's state), never a value.
 
-    ``place``: as in ``Candidate``.
+    ``place`` and ``funds``: as in ``Candidate``.
     """
 
     target: TargetV1
@@ -51,6 +53,7 @@ class Skipped:
     detail: str | None = None
     key_id: str | None = None
     place: int = 0
+    funds: Funds = Funds.OWN
 
 
 Step = Candidate | Skipped
@@ -63,17 +66,19 @@ def plan(
     wish: Wish,
     signals: Signals = NOTHING_KNOWN,
     rests: Rests = lambda _, __: None,
+    funds: Funds = Funds.OWN,
 ) -> tuple[Step, ...]:
     """The chain of ``alias`` in the order it prefers, each target once per usable key (oldest key first).
 
-    ``keys``: the workspace's keys, oldest first. A provider missing from ``offers`` is unknown to the catalogue.
+    ``keys``: of whoever's ``funds`` they are, oldest first. A provider missing from ``offers`` is unknown to the
+    catalogue.
     Candidates that are resting come last, in their order: whoever has no other target is still served.
     """
     steps: list[Step] = []
     for place, target in enumerate(ordered(alias.chain, alias.routing_preference, signals)):
         for step in _steps(alias, target, keys, offers.get(target.provider), wish):
             rest = rests(target, step.key_id) if isinstance(step, Candidate) else None
-            placed = replace(step, place=place) if place else step
+            placed = replace(step, place=place, funds=funds) if place or funds is not Funds.OWN else step
             steps.append(replace(placed, resting=rest) if rest and isinstance(placed, Candidate) else placed)
     return tuple(sorted(steps, key=lambda step: isinstance(step, Candidate) and step.resting is not None))
 

@@ -21,9 +21,6 @@ from shared.messages.custody import ActorV1
 from shared.messages.vault import RestrictionsV1
 from shared.sealing import length_prefixed
 
-PLATFORM = 0
-"""The workspace id of the platform's own chain."""
-
 GENESIS = bytes(32)
 """What the first entry of a chain follows."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from services.vault.domain.envelope import KeyPlace
 from shared.errors import ADD_A_KEY, Code, OmniError, invalid, not_found, restriction_refused, scope_refused
 from shared.messages.vault import KeyV1, LeaseKeyV1, RestrictionsV1
-from shared.messages.vocabulary import KeyStatus, Modality
+from shared.messages.vocabulary import Funds, KeyStatus, Modality
 
 SECRET_MIN_CHARS = 8
 SECRET_MAX_CHARS = 4096
@@ -93,6 +93,16 @@ def check_workspace(workspace_id: int) -> None:
     """Raises OmniError ``invalid_request`` unless it is a positive 64-bit number."""
     if not 1 <= workspace_id <= WORKSPACE_MAX:
         raise invalid("workspace_id must be a positive 64-bit number.", field="workspace_id")
+
+
+def holder_of(request: LeaseKeyV1) -> int:
+    """Whose key a lease is wanted of: the asking workspace's, or for platform funds, and only then, the platform's.
+
+    Raises OmniError ``invalid_request`` unless a workspace asks; the platform itself may only verify its keys.
+    """
+    if request.funds is Funds.OWN or not request.verifying:
+        check_workspace(request.workspace_id)
+    return request.funds.keyholder(request.workspace_id)
 
 
 def check_text(name: str, text: str) -> None:

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import programs
 from deploy.local.child import restart_delay
 from deploy.local.nats import render
 from deploy.local.programs import SERVICES, Wiring, environment_of
-from deploy.local.settings import CannotStart, parse
+from deploy.local.settings import PLATFORM_KEYS, CannotStart, parse
 from shared.messages.base import Service
 from shared.permissions import Permissions, permissions_of
 from shared.schemas import database_of, head_of, service_url, services
@@ -22,7 +23,7 @@ OWN = {
         "OMNIPOST_ALLOWED_PRIVATE_HOSTS",
     },
     "router": {"VAULT_PUBLIC_FILE", "OMNIPOST_ALLOWED_PRIVATE_HOSTS"},
-    "vault": {"VAULT_KEKS_FILE", "VAULT_IDENTITY_FILE"},
+    "vault": {"VAULT_KEKS_FILE", "VAULT_IDENTITY_FILE", "OMNIPOST_ALLOWED_PRIVATE_HOSTS", "OPENAI_API_KEY"},
     "metering": set[str](),
 }
 
@@ -63,8 +64,19 @@ def test_only_the_vault_sees_the_encryption_key(tmp_path: Path) -> None:
     assert Path(from_file["VAULT_KEKS_FILE"]).read_text() == "kek-secret\n"
 
 
+def test_only_the_vault_sees_the_platforms_keys(tmp_path: Path) -> None:
+    given = {name: f"{name}-given" for name in PLATFORM_KEYS}
+    wiring = wiring_of(tmp_path, **given)
+    started = [programs.service(wiring, name) for name in SERVICES] + [programs.sandbox(wiring)]
+    for program in started:
+        held = given.items() & program.environment.items()
+        assert held == (given.items() if program.name == "vault" else set())
+        assert not any("-given" in part for part in program.command)
+
+
 def test_settings_never_show_a_secret() -> None:
-    shown = repr(parse({"AI_ENCRYPTION_KEY": "s3cret", "NATS_URL": "nats://u:s3cret@h", "DATABASE_URL": "s3cret"}))
+    kept = dict.fromkeys(("AI_ENCRYPTION_KEY", "DATABASE_URL", *PLATFORM_KEYS), "s3cret")
+    shown = repr(parse({"NATS_URL": "nats://u:s3cret@h", **kept}))
     assert "s3cret" not in shown
 
 
@@ -82,7 +94,7 @@ def test_nats_allows_exactly_the_matrix(name: str) -> None:
     assert ("allow_responses" in config) == (row.replies > 0)
     assert f"max: {row.replies}," in config or row.replies == 0
     assert 'listen: "127.0.0.1:4222"' in config
-    assert "sync_interval: always" in config
+    assert "sync_interval: 100ms" in config
 
 
 def test_nats_without_a_row_allows_nothing() -> None:

@@ -118,8 +118,17 @@ def test_platform_funds_have_accounts_of_their_own() -> None:
     assert (key, credits_) == ((0, KEYS[0], "platform"), (1, None, "platform"))
     accounts = books(Caps(usd_micros=0)) | {key: Account(3, 0, KEYS[0], Funds.PLATFORM)}
     (refused,), _ = decided([paid], accounts)
-    assert (refused.refusal, refused.account) == (Refusal.BUDGET_EXCEEDED, None), "nobody has given it credits"
-    accounts[credits_] = Account(4, 1, None, Funds.PLATFORM, month=Window(Caps(usd_micros=100)))
+    assert (refused.refusal, refused.account) == (Refusal.NO_CREDITS, None), "nobody has given it credits"
+    given = Account(4, 1, None, Funds.PLATFORM, month=Window(Caps(usd_micros=100)), credits_allowed=True)
+    for why, account in (
+        (Refusal.CREDITS_OFF, replace(given, credits_allowed=False)),
+        (Refusal.NO_CREDITS, replace(given, month=Window())),
+    ):
+        (refused,), holds = decided([paid], accounts | {credits_: account})
+        assert (refused.refusal, refused.fits_later, holds) == (why, False, {}), "an account without a cap is no grant"
+    accounts[credits_] = replace(given, month=Window(), day=Window(Caps(usd_micros=100)))
+    assert decided([paid], accounts)[0][0].granted
+    accounts[credits_] = given
     (granted, refused), holds = decided([paid, replace(ask(), funds=Funds.PLATFORM)], accounts)
     assert granted.granted
     assert refused.fits_later

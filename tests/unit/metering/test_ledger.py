@@ -1,6 +1,5 @@
 """How reservations end, and what rollups count; with admission it is tried in ``test_ledger_machine.py``."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -92,7 +91,7 @@ def test_what_a_hold_was_too_small_for(held: Reservation, changes: dict[str, obj
 
 def test_the_row_names_the_first_choice_and_the_funds() -> None:
     first = TargetV1(provider="groq", model="llama")
-    end = settle(replace(HELD, funds="platform"), event(HELD, fallback_from=first, first_token_ms=120))
+    end = settle(HELD._replace(funds="platform"), event(HELD, fallback_from=first, first_token_ms=120))
     assert isinstance(end, Settlement)
     assert end.call
     assert (end.call.fallback_from, end.call.first_token_ms, end.call.funds) == ("groq/llama", 120, "platform")
@@ -118,7 +117,7 @@ def test_expiry_charges_the_maximum_and_knows_nothing() -> None:
     ],
 )
 def test_final_states_are_final(state: State, *, sent: bool, reason: str | None) -> None:
-    assert settle(replace(HELD, state=state), event(HELD, sent=sent)) == (Stray(reason) if reason else None)
+    assert settle(HELD._replace(state=state), event(HELD, sent=sent)) == (Stray(reason) if reason else None)
 
 
 def test_an_event_without_a_reservation() -> None:

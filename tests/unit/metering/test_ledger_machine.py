@@ -3,7 +3,7 @@
 Two windows, two kinds of funds, days that end while calls are under way, and asks that wait.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -83,7 +83,7 @@ class Machine:
         if not isinstance(end, Settlement):
             return
         held = end.reservation
-        self.reservations[held.attempt_id] = replace(held, state=end.state)
+        self.reservations[held.attempt_id] = held._replace(state=end.state)
         self.charged[held.attempt_id] = end.charged
         self._move(held, NOTHING - held.amounts, end.charged)
 
