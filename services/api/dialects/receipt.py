@@ -15,6 +15,7 @@ def receipt(answer: InvokedV1) -> dict[str, Any]:
         "provider": answer.provider,
         "model": answer.model,
         "cost_usd": format_usd(answer.cost_usd_micros),
+        "funds": answer.funds.value,
         "attempts": len(answer.attempts),
         "fallback_reason": reason.value if reason else None,
         "continued": [target.model_dump() for target in answer.continued],

@@ -19,6 +19,7 @@ def answer_headers(answer: InvokedV1) -> dict[str, str]:
         "x-omnipost-provider": answer.provider,
         "x-omnipost-model": quote(answer.model, safe=_SAFE),
         "x-omnipost-attempts": str(len(answer.attempts)),
+        "x-omnipost-funds": answer.funds.value,
     }
     cost = format_usd(answer.cost_usd_micros)
     if cost is not None:
