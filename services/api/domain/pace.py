@@ -8,7 +8,7 @@ from collections import deque
 
 LEAST, FIRST, MOST = 16, 64, 4096
 """Places: never fewer, at the beginning, never more."""
-SLOW_S = 0.03
+SLOW_S = 0.01
 """From here on a small question to our own parts counts as slow."""
 _LOOKED_AT = 3
 
