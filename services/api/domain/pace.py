@@ -6,9 +6,9 @@ nothing, and a hundred that all have to be carried through at the same moment ma
 
 from collections import deque
 
-LEAST, FIRST, MOST = 16, 64, 4096
+LEAST, FIRST, MOST = 32, 64, 4096
 """Places: never fewer, at the beginning, never more."""
-SLOW_S = 0.01
+SLOW_S = 0.05
 """From here on a small question to our own parts counts as slow."""
 _LOOKED_AT = 3
 
