@@ -34,7 +34,7 @@ Handler = Callable[..., Awaitable[Part]]
 
 @cache
 def _inboxes(request: type[Request]) -> tuple[str, ...]:
-    guests = (inbox_prefix("guest-"),) if request.for_guests else ()
+    guests = (inbox_prefix("guest") + ".",) if request.for_guests else ()
     return (*(f"{inbox_prefix(caller)}." for caller in request.callers), *guests)
 
 

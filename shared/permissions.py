@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from shared.messages import EVENTS, HINTS, RECORDS, REQUESTS
 from shared.messages.base import Record, Service
 
+_GUESTS_INBOXES = "_INBOX_guest"
 _GUEST = re.compile(r"[a-z][a-z0-9-]{0,31}")
 OPERATOR = "operator"
 """The deployment's own user: the only one of JetStream's account. No service is ever given its key."""
@@ -22,8 +23,9 @@ OPERATOR = "operator"
 class Permissions:
     """Subjects one NATS user may use; everything else is denied by the server.
 
-    ``replies``: how many messages it may send to the reply subject of each request it received (0: it serves
-    nothing). A long call is kept alive by heartbeats, so only the owner of long calls may reply more than once.
+    ``replies``: how many messages it may send to the reply subject of each request it received. The server remembers
+    each of them until then; who answers in parts, often and late, may write to its askers' inboxes instead (``replies``
+    0), where nobody can guess what is waited for.
     """
 
     publish: tuple[str, ...]
@@ -48,7 +50,7 @@ def guest_user(name: str) -> str:
     """The NATS user of another OmniPost service. Raises ValueError for a name that cannot stand in a subject."""
     if not _GUEST.fullmatch(name):
         raise ValueError("A service's name is 1 to 32 of a-z, 0-9 and '-', and begins with a letter.")
-    return f"guest-{name}"
+    return f"guest.{name}"
 
 
 def permissions_of_guest(name: str, workspaces: Iterable[int]) -> Permissions:
@@ -78,7 +80,12 @@ def permissions_of(service: Service) -> Permissions:
             publish |= {door.subject for door in _reading(record)}
     # A bucket is read whole by its owner, which hears what changes like any other event.
     publish |= {_whole_bucket(hint.bucket).subject for hint in HINTS if hint.owner is service}
-    replies = max((item.max_replies for item in REQUESTS if item.owner is service), default=0)
+    served = [item for item in REQUESTS if item.owner is service]
+    replies = max((item.max_replies for item in served), default=0)
+    if any(item.part is not None for item in served):
+        publish |= {f"{inbox_prefix(caller)}.>" for item in served for caller in item.callers}
+        publish |= {f"{_GUESTS_INBOXES}.>" for item in served if item.for_guests}
+        replies = 0
     return Permissions(tuple(sorted(publish)), tuple(sorted(subscribe)), replies)
 
 

@@ -16,8 +16,8 @@ from shared.messages.base import Service
 from shared.permissions import OPERATOR, Door, Permissions, doors, operator_permissions, permissions_of
 
 MAX_PAYLOAD = "8MB"
-# A little longer than the longest call: the server keeps an entry for every reply that may still come.
-REPLY_WINDOW = "11m"
+# Longer than any request that is answered so takes: the server keeps an entry for every reply that may still come.
+REPLY_WINDOW = "5m"
 STORE_ACCOUNT = "STORE"
 # What a power cut may take from the streams; a killed server loses nothing (docs/decisions/0005-settling.md).
 SYNC_INTERVAL = "100ms"

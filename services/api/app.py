@@ -39,6 +39,7 @@ from services.api.http import (
     workspaces,
 )
 from services.api.http.caller import Doorkeeper
+from services.api.http.direct import Direct
 from services.api.http.gate import QUEUE, WAIT_S, Gate
 from services.api.http.idempotent import Idempotent
 from services.api.http.middleware import Edge as EdgeMiddleware
@@ -155,7 +156,7 @@ class App:
         routes.state.rates = self._rates
         places = Turnstile(FIRST, queue=QUEUE, wait_s=WAIT_S)
         self._pulse = Pulse(self._bus, self._clock, places)
-        once = Idempotent(routes, doorkeeper, self._idempotency)
+        once = Idempotent(Direct(routes, self._clock), doorkeeper, self._idempotency)
         gate = Gate(once, doorkeeper, places, self._clock, compatible.refused)
         self._server = _server(settings, EdgeMiddleware(gate, self._telemetry))
         self._tasks: list[asyncio.Task[None]] = []

@@ -161,11 +161,9 @@ class Admission:
         asked = self._clock.monotonic()
         try:
             async with self._using(ticket), _while_asked(ticket):
-                reserved, leased = await asyncio.gather(
-                    self._reservations.reserve(ticket), self._lease(ticket), return_exceptions=True
-                )
+                reserved, leased = await self._reserved_and_leased(ticket)
                 if ticket.began - asked > OLD_LEASE_S and isinstance(reserved, ReservationV1) and reserved.granted:
-                    (leased,) = await asyncio.gather(self._lease(ticket), return_exceptions=True)
+                    (leased,) = await asyncio.gather(self._leases.key(_wanted(ticket)), return_exceptions=True)
         except KeyEndedError:
             return self._give_up(ticket, Outcome.MISSING_KEY, "key_revoked")
         except AskerGoneError:
@@ -186,20 +184,18 @@ class Admission:
             return self._give_up(ticket, Outcome.TIMEOUT, "no_time_left")
         return Admitted(reserved, leased)
 
-    async def _lease(self, ticket: Ticket) -> bytes:
-        candidate, request = ticket.candidate, ticket.job.request
-        # One lease of an unrestricted key serves every model, so that a busy key costs one round trip in half a minute.
-        wanted = Wanted(
-            workspace_id=request.workspace_id,
-            key_id=candidate.key_id,
-            version=candidate.key_version,
-            host=candidate.host,
-            scope=ticket.job.alias.modality,
-            model=candidate.target.model if candidate.restricted else None,
-            region=candidate.region if candidate.restricted else None,
-            funds=candidate.funds,
-        )
-        return await self._leases.key(wanted)
+    async def _reserved_and_leased(self, ticket: Ticket) -> tuple[ReservationV1 | BaseException, bytes | BaseException]:
+        wanted = _wanted(ticket)
+        leased = self._leases.at_hand(wanted)
+        if leased is None:
+            return await asyncio.gather(
+                self._reservations.reserve(ticket), self._leases.key(wanted), return_exceptions=True
+            )
+        # As nearly always: two tasks would cost more than asking does.
+        try:
+            return await self._reservations.reserve(ticket), leased
+        except Exception as error:  # noqa: BLE001 - the caller looks at it as it would at the other way's
+            return error, leased
 
     def _using(self, ticket: Ticket) -> AbstractAsyncContextManager[None]:
         return self._cuts.using(ticket.keyholder, ticket.candidate.key_id)
@@ -227,6 +223,21 @@ class Admission:
     def _give_up(self, ticket: Ticket, outcome: Outcome, detail: str | None) -> Attempted:
         self._accounts.not_sent(ticket, outcome)
         return Attempted(view_of(ticket.candidate, outcome, detail=detail))
+
+
+def _wanted(ticket: Ticket) -> Wanted:
+    candidate = ticket.candidate
+    # One lease of an unrestricted key serves every model, so that a busy key costs one round trip in half a minute.
+    return Wanted(
+        workspace_id=ticket.job.request.workspace_id,
+        key_id=candidate.key_id,
+        version=candidate.key_version,
+        host=candidate.host,
+        scope=ticket.job.alias.modality,
+        model=candidate.target.model if candidate.restricted else None,
+        region=candidate.region if candidate.restricted else None,
+        funds=candidate.funds,
+    )
 
 
 def _while_asked(ticket: Ticket) -> AbstractAsyncContextManager[None]:

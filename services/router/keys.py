@@ -103,6 +103,11 @@ class Leases:
         """
         return (await self._held.get(wanted)).secret
 
+    def at_hand(self, wanted: Wanted) -> bytes | None:
+        """The key itself if it is leased at this moment; nobody is asked."""
+        lease = self._held.peek(wanted)
+        return None if lease is None else lease.secret
+
     def forget(self, key_id: str) -> None:
         """Drop every lease of a key, those on their way too."""
         self._held.forget_where(lambda wanted: wanted.key_id == key_id)

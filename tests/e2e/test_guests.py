@@ -34,7 +34,7 @@ def give(stack: Stack, workspaces: str, name: str = NAME) -> str:
 
 
 def seed_of(stack: Stack) -> Path:
-    return stack.home / "secrets" / f"nkey-guest-{NAME}.seed"
+    return stack.home / "secrets" / f"nkey-guest.{NAME}.seed"
 
 
 def question(workspace: int, alias: str, *, stream: bool = False) -> InvokeV1:
@@ -111,11 +111,11 @@ async def test_a_guest_hears_its_events_and_nothing_else(stack: Stack, world: Wo
             denied.append(str(error).lower())
 
         seed = seed_of(stack).read_text().strip()
-        prefix = inbox_prefix(f"guest-{NAME}")
+        prefix = inbox_prefix(f"guest.{NAME}")
         client = await nats.connect(stack.nats_url, nkeys_seed_str=seed, inbox_prefix=prefix, error_cb=failed)
         mine = KeyInvalidV1.subject.format(workspace_id=workspace)
         forbidden = ["ai.events.>", "ai.events.*.key_invalid.v1", "ai.invoke.*", f"ai.invoke.{workspace}", ">"]
-        forbidden += ["_INBOX_api.>", "_INBOX_guest-other.>", "ai.vault.>", "ai.router.streams.*.v1"]
+        forbidden += ["_INBOX_api.>", "_INBOX_guest.other.>", "ai.vault.>", "ai.router.streams.*.v1"]
         for subject in (mine, *forbidden):
             await client.subscribe(subject)
         for subject in (mine, "ai.vault.lease.v1", "ai.metering.reserve.v1", "$JS.API.INFO", "ai.calls.finished.v1"):

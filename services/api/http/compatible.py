@@ -78,7 +78,7 @@ class Compatible:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        begun = _Begun(send)
+        begun = Begun(send)
         try:
             answer = await self._answer(request)
             await answer(scope, receive, begun)
@@ -113,13 +113,14 @@ class Compatible:
         return Response(text, headers=answer_headers(answer) | call.once.headers, media_type=_JSON)
 
 
-class _Begun:
+class Begun:
     """Remembers whether the response has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send, self.begun = send, False
 
     async def __call__(self, message: Message) -> None:
+        """Pass on."""
         self.begun = True
         await self._send(message)
 

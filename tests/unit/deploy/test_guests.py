@@ -23,10 +23,10 @@ def home(tmp_path: Path) -> Home:
 def test_a_guest_is_given_workspaces_and_loses_them(home: Home) -> None:
     guests.give(home, "composer", [7, 1, 7])
     guests.give(home, "planner", [2])
-    seed = seed_file(home, "guest-composer")
+    seed = seed_file(home, "guest.composer")
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
     assert guests.known(home) == {"composer": [1, 7], "planner": [2]}
-    before = nkey(home, "guest-composer")
+    before = nkey(home, "guest.composer")
     guests.give(home, "composer", [3])
     assert guests.users(home)[before] == permissions_of_guest("composer", [3])
     guests.give(home, "composer", [])
@@ -57,7 +57,7 @@ def test_a_guest_may_call_and_hear_in_its_workspaces_only() -> None:
     assert row.publish == ("ai.invoke.1", "ai.invoke.7", "ai.router.streams.*.v1")
     assert row.replies == 0
     assert all(
-        subject.startswith(("ai.events.1.", "ai.events.7.", "_INBOX_guest-composer.")) for subject in row.subscribe
+        subject.startswith(("ai.events.1.", "ai.events.7.", "_INBOX_guest.composer.")) for subject in row.subscribe
     )
     assert len(row.subscribe) == 2 * 4 + 1
 
