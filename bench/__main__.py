@@ -20,9 +20,11 @@ from bench.leases import leases
 from bench.ledger import ledger
 from bench.load import Target, closed_loop, paired, percentile
 from bench.processes import cpu_s, rss_mb
+from bench.scaling import growth, scaling
 from shared.testing.stack import Stack
 
-CONCURRENCIES = (1, 16, 64)
+CONCURRENCIES = (1, 16, 64, 256)
+SLOW_S = 0.05
 BODY = (
     b'{"workspace_id": 1, "alias_name": "bench", "prompt": "Write a post about rain.", "options": {"max_tokens": 80}}'
 )
@@ -88,9 +90,10 @@ async def added_latency(targets: list[Target], rounds: int) -> None:
         print(f"added_{name}_ms={ours - plain:.2f} direct_{name}_ms={plain:.2f} through_{name}_ms={ours:.2f}")
 
 
-async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
+async def run(stack: Stack, fast_port: int, slow_port: int, *, full: bool) -> None:
     """Every measurement."""
     prepare(stack, fast_port, "bench", "bench")
+    prepare(stack, slow_port, "bench-slow", "bench-slow")
     through = Target.post(stack.port, "/ai-invoke", BODY, stack.admin_token)
     direct = Target.post(fast_port, "/v1/chat/completions", DIRECT, "sk-bench")
     idle = rss_mb(stack)
@@ -101,6 +104,9 @@ async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
     direct_stream = Target.post(fast_port, "/v1/chat/completions", DIRECT_STREAM, "sk-bench")
     await streams.first_chunk(direct_stream, stream, 500 if full else 100)
     await leases(stack, 5000 if full else 1000)
+    slow = Target.post(stack.port, "/ai-invoke", BODY.replace(b'"bench"', b'"bench-slow"'), stack.admin_token)
+    await scaling(stack, slow, 4000 if full else 1000)
+    await growth(stack, through, 200_000 if full else 3000)
     await ledger(stack, 40_000 if full else 8000)
     used = rss_mb(stack)
     split = " ".join(f"{part}={size:.0f}" for part, size in used.items())
@@ -110,11 +116,11 @@ async def run(stack: Stack, fast_port: int, *, full: bool) -> None:
 def main() -> None:
     """Run against a stack of its own, which is stopped afterwards."""
     full = "--full" in sys.argv[1:]
-    with tempfile.TemporaryDirectory() as folder, provider(0.0) as fast_port:
+    with tempfile.TemporaryDirectory() as folder, provider(0.0) as fast_port, provider(SLOW_S) as slow_port:
         stack = Stack.start(Path(folder) / "home", environment={"OMNIPOST_ALLOWED_PRIVATE_HOSTS": "127.0.0.1"})
         try:
             print(stack.ready_line)
-            asyncio.run(run(stack, fast_port, full=full))
+            asyncio.run(run(stack, fast_port, slow_port, full=full))
         finally:
             stack.stop()
 
