@@ -30,7 +30,7 @@ from shared.telemetry import TRACEPARENT
 _NOTHING_NEW = ("404", "409")
 # Of the address of an acknowledgement, in its shorter form.
 _TOKENS = 9
-BATCH = 256
+BATCH, LEAST = 256, 32
 # A batch costs one transaction however small it is: waiting a little makes fewer and larger ones.
 LINGER_S = 0.025
 READ_AGAIN_S = 2.0
@@ -65,11 +65,13 @@ class RecordConsumer:
 
     A handler gets up to ``batch`` records at once. It commits and returns, or raises: then the whole batch comes again
     after a growing delay. Judging a malformed or poisonous message, and burying it, is the handler's work. Several work
-    side by side, as those of replicas do. A stream that is not there, or has been deleted, is waited for.
+    side by side, as those of replicas do. After a failure batches are smaller for a while. A stream that is not there, or has been deleted, is waited for.
     """
 
     def __init__(self, bus: Bus, record: type[Record], *handlers: Handler, batch: int = BATCH) -> None:
         self._bus, self._record, self._free, self._batch = bus, record, list(handlers), batch
+        self._size = batch
+        self._again_until = float("-inf")
         self._taking: set[asyncio.Task[None]] = set()
         self._durable = record.durable()
         self._clock: Clock = SystemClock()
@@ -88,7 +90,10 @@ class RecordConsumer:
 
         Publishers that could not reach the server retry within seconds of its return, and what was handed to a dead
         connection comes again after ``ACK_WAIT_S``: what is missing after ``CURRENT_AFTER_S`` was never published.
+        What a handler could not take is not read either, until it has come again.
         """
+        if self._clock.monotonic() < self._again_until:
+            return False
         if self._behind_s is None or self._behind_s >= CURRENT_LAG_S or self._reads_since is None:
             return False
         steady_s = min(self._bus.connected_for_s, self._clock.monotonic() - self._reads_since)
@@ -174,7 +179,7 @@ class RecordConsumer:
 
     async def _fetch(self, pull: Pull) -> list[Msg]:
         try:
-            messages = await pull.fetch(self._batch, FETCH_S)
+            messages = await pull.fetch(self._size, FETCH_S)
         except TimeoutError:
             messages = []
         return messages or await self._probe()
@@ -217,12 +222,20 @@ class RecordConsumer:
                 await handler([_delivery(message) for message in messages])
         except Exception as error:  # noqa: BLE001 - whatever it is, the batch must come again and the loop go on
             self._log.error("batch failed; it comes again", stream=self._record.stream, count=len(messages), exc=error)
-            for message in messages:
-                await self._settle(message.nak(delay=_delay_s(message.metadata.num_delivered)))
+            await self._have_again(messages)
         else:
+            self._size = min(self._batch, 2 * self._size)
             for message in messages:
                 await self._settle(message.ack())
             failpoints.passing(f"{self._durable}.acknowledged")
+
+    async def _have_again(self, messages: list[Msg]) -> None:
+        # One too slow for the database is too slow again unless it is smaller.
+        self._size = max(LEAST, self._size // 2)
+        for message in messages:
+            delay_s = _delay_s(message.metadata.num_delivered)
+            self._again_until = max(self._again_until, self._clock.monotonic() + delay_s + ACK_WAIT_S)
+            await self._settle(message.nak(delay=delay_s))
 
     async def _own(self, messages: list[Msg]) -> list[Msg]:
         """Those that their owner has said; what somebody had JetStream repeat into the stream is dropped."""

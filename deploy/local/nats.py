@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.child import Program
-from deploy.local.home import Home, read_json, write_private
+from deploy.local.home import Home, is_free, read_json, write_private
 from deploy.local.processes import own_binary
 from deploy.local.secret_files import nkey
 from deploy.local.settings import CannotStart
@@ -121,7 +121,7 @@ def program(
 def rewrite(home: Home, guests: Mapping[str, Permissions]) -> bool:
     """Write the configuration again with these guests, for a server that is running; False when there is none."""
     port = read_json(home.path / "run" / "ports.json").get("nats")
-    if not isinstance(port, int) or not _config(home).exists():
+    if not isinstance(port, int) or is_free(port) or not _config(home).exists():
         return False
     config = render({**users_of(home), **guests}, operator=nkey(home, OPERATOR), port=port, store=store_of(home))
     write_private(_config(home), config)

@@ -18,9 +18,8 @@ from shared.messages.custody import (
     ShredWorkspaceV1,
     VerifyAuditV1,
 )
-
-PLATFORM = 0
-"""The workspace number of the platform's own audit chain."""
+from shared.messages.platform_credits import CreditsV1, SetCreditsV1
+from shared.messages.vocabulary import PLATFORM_WORKSPACE as PLATFORM
 
 SHRED_TIMEOUT_S = 60.0
 VERIFY_TIMEOUT_S = 120.0
@@ -84,6 +83,9 @@ class Custody:
         return [PLATFORM, *await self._store.every_workspace_id()]
 
     async def _shred(self, workspace_id: int, actor: ActorV1) -> None:
+        # Other services may go on asking for it: what is no key of its own must end, too.
+        off = SetCreditsV1(workspace_id=workspace_id, credits="off", actor=actor)
+        await self._bus.request(off, CreditsV1)
         shred = ShredWorkspaceV1(workspace_id=workspace_id, actor=actor)
         await self._bus.request(shred, Done, timeout=SHRED_TIMEOUT_S)
         await self._store.shredded(workspace_id, self._clock.now())

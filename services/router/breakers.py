@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from uuid import uuid4
 
@@ -142,11 +142,14 @@ class Breakers:
         before = self._states.get(fault.scope, CLOSED)
         probe = fault.scope in trial.probes
         after = breaker.failed(before, fault, trial.began, self._clock.monotonic(), probe=probe)
-        self._keep(fault.scope, after)
-        if after.rest is None:
-            return
-        if before.rest is None or after.rest.until >= before.rest.until + WORTH_TELLING_S:
+        is_news = after.rest is not None and (
+            before.rest is None or after.rest.until >= before.told_until + WORTH_TELLING_S
+        )
+        if is_news:
             self._tell(self._change(fault.scope, after))
+        # Many small steps are a long way: what counts is what was told, not what was known a moment ago.
+        told_until = after.rest.until if is_news and after.rest is not None else before.told_until
+        self._keep(fault.scope, replace(after, told_until=told_until))
 
     def _succeeded(self, scope: Scope, began: float) -> None:
         before = self._states.get(scope)

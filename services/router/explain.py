@@ -43,7 +43,7 @@ class Explain:
         own = [step for step in planned.steps if step.funds is Funds.OWN]
         on_credits = [step for step in planned.steps if step.funds is Funds.PLATFORM]
         targets = await self._round(job, own, planned, budgets.items)
-        told = [(TargetV1(provider=one.provider, model=one.model), one.skipped) for one in targets]
+        told = [(TargetV1(provider=one.provider, model=one.model), one.skipped, one.detail) for one in targets]
         follow = second_round(on_credits, told) if own else tuple(on_credits)
         targets += await self._round(job, follow, planned, budgets.items)
         targets += [self._passed(job, step) for step in on_credits if step not in follow]

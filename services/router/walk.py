@@ -47,7 +47,7 @@ class Walk:
         on_credits: Sequence[Step] = [step for step in steps if step.funds is Funds.PLATFORM]
         answered = await self._round(own)
         if answered is None and own:
-            told = [(_target(view), view.outcome) for view in self.done if view.detail != RESTING]
+            told = [(_target(view), view.outcome, view.detail) for view in self.done if view.detail != RESTING]
             on_credits = second_round(on_credits, told)
         if answered is None:
             answered = await self._round(on_credits)

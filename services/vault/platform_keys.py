@@ -23,11 +23,13 @@ from shared.errors import OmniError
 from shared.messages.base import Done, Service
 from shared.messages.catalogue import CatalogueChangedV1, ListProvidersV1, ProvidersV1
 from shared.messages.platform_credits import AdmitPlatformKeyV1
+from shared.messages.router import VerdictV1, VerifyKeyV1
 from shared.messages.vault import CreateKeyV1, KeyV1, ListKeysV1, RevokeKeyV1, UpdateKeyV1
 from shared.messages.vocabulary import PLATFORM_WORKSPACE, KeyStatus
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 LOOK_EVERY_S = 30.0
+ASK_AGAIN_EVERY_S, VERIFY_TIMEOUT_S = 300.0, 20.0
 _LABEL = "Platform"
 _ITSELF = by_service(Service.VAULT)
 # Replicas that start together come one after another; the second finds everything done.
@@ -51,6 +53,7 @@ class PlatformKeys:
         self._vault, self._store, self._keyring, self._identity = vault, store, keyring, identity
         self._bus, self._given, self._allowed = bus, given, allowed
         self._moved = asyncio.Event()
+        self._ask_again_at = 0.0
         self._refused: Mapping[str, str | None] = {}
         self._log = logs.get()
         self._task: asyncio.Task[None] | None = None
@@ -102,6 +105,14 @@ class PlatformKeys:
                     if key.host != hosts[provider] and await self._holds(key, secret):
                         await self._replace(key, secret, hosts[provider])
 
+    async def ask_again(self) -> None:
+        """Have refused keys checked anew: nobody else can ask for it. Raises OmniError: do it again."""
+        for provider in self._given:
+            for key in await self._living(provider):
+                if key.status is KeyStatus.INVALID:
+                    request = VerifyKeyV1(workspace_id=PLATFORM_WORKSPACE, key_id=key.id)
+                    await self._bus.request(request, VerdictV1, timeout=VERIFY_TIMEOUT_S)
+
     # -- steps -----------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -112,6 +123,9 @@ class PlatformKeys:
                 await asyncio.wait_for(self._moved.wait(), LOOK_EVERY_S)
             self._moved.clear()
             await self._until_done(self.follow)
+            if asyncio.get_running_loop().time() >= self._ask_again_at:
+                self._ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_EVERY_S
+                await self._until_done(self.ask_again)
 
     async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
         pause = FIRST_PAUSE_S
@@ -146,7 +160,9 @@ class PlatformKeys:
         if not living:
             await self._add(provider, secret, host)
         for key in living:
-            if key.host != host or not await self._holds(key, secret):
+            # One that was refused is asked about anew: nobody else could have it checked.
+            refused = key.status is KeyStatus.INVALID
+            if refused or key.host != host or not await self._holds(key, secret):
                 await self._replace(key, secret, host)
 
     async def _add(self, provider: str, secret: str, host: str) -> None:

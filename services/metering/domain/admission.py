@@ -85,7 +85,9 @@ def _closed(ask: Ask, account: Account) -> Decision | None:
         return Decision(ask.attempt_id, Refusal.KEY_BLOCKED, account)
     if account.halted is not None:
         return Decision(ask.attempt_id, Refusal.HALTED, account)
-    if ask.usd_micros is None and account.has_dollar_cap:
+    # Credits are the platform's money: what it costs must be known, whatever they were granted in.
+    are_credits = account.funds is Funds.PLATFORM and account.key_id is None
+    if ask.usd_micros is None and (account.has_dollar_cap or are_credits):
         return Decision(ask.attempt_id, Refusal.UNPRICED, account, unit="usd_micros")
     return None
 

@@ -51,7 +51,7 @@ def _closed(budgets: Sequence[BudgetV1], usd_micros: int | None) -> tuple[Outcom
         return Outcome.MISSING_KEY, "key_revoked"
     if any(one.halted is not None for one in budgets):
         return Outcome.BUDGET_EXCEEDED, "halted"
-    if usd_micros is None and any(one.caps.usd_micros is not None for one in budgets):
+    if usd_micros is None and any(one.caps.usd_micros is not None or one.funds is Funds.PLATFORM for one in budgets):
         return Outcome.BUDGET_EXCEEDED, "model_without_price"
     return None
 

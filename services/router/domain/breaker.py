@@ -87,6 +87,7 @@ class State:
         level: how often the rest has been doubled.
         probe_until: a call is trying whether it works again; if nothing is heard of it by then, another may.
         probation_until: it has just come back, and one failure is enough.
+        told_until: until when the other replicas have been told that it rests.
     """
 
     in_a_row: int = 0
@@ -96,6 +97,7 @@ class State:
     level: int = 0
     probe_until: float = 0.0
     probation_until: float = 0.0
+    told_until: float = 0.0
 
 
 CLOSED = State()

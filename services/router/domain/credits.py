@@ -22,19 +22,25 @@ ROUNDS: Mapping[AliasFunds, tuple[Funds, ...]] = {
 }
 """Whose keys the chain is gone along with, one after the other."""
 
+Told = tuple[TargetV1, Outcome | None, str | None]
 _LACKING = frozenset({Outcome.MISSING_KEY, Outcome.INVALID_KEY, Outcome.BUDGET_EXCEEDED})
 # What lies in the target or in what an own key's owner does not want, whoever pays.
 _INDIFFERENT = frozenset({Outcome.UNSUPPORTED_SCOPE, Outcome.UNSUPPORTED_OPTION, Outcome.UNAVAILABLE})
 
 
-def second_round(steps: Sequence[Step], told: Sequence[tuple[TargetV1, Outcome | None]]) -> tuple[Step, ...]:
+# The brake after a call that cost more than was held for it is not let go by another purse.
+_HALTED = (Outcome.BUDGET_EXCEEDED, "halted")
+_UNPRICED = (Outcome.BUDGET_EXCEEDED, "model_without_price")
+
+
+def second_round(steps: Sequence[Step], told: Sequence[Told]) -> tuple[Step, ...]:
     """Those of ``steps`` (on credits) that may be tried after the round with own keys.
 
-    ``told``: how each own attempt ended, or why it was not made; None: it would be made. When one of them says anything
-    but that a key or a budget lacks, or that the target would not do for anybody, there is no second round. A target
-    that own keys exclude by their scopes, models or regions is not taken with other keys either.
+    ``told``: how each own attempt ended and in detail, or why it was not made; None: it would be made. When one of
+    them says anything but that a key or a budget lacks, or that the target would not do for anybody, there is no second
+    round. A target that own keys exclude by their scopes, models or regions is not taken with other keys either.
     """
-    if any(outcome not in _LACKING | _INDIFFERENT for _, outcome in told):
+    if any(outcome not in _LACKING | _INDIFFERENT or (outcome, detail) == _HALTED for _, outcome, detail in told):
         return ()
-    lacking = {target for target, outcome in told if outcome in _LACKING}
+    lacking = {target for target, outcome, detail in told if outcome in _LACKING and (outcome, detail) != _UNPRICED}
     return tuple(step for step in steps if step.target in lacking)

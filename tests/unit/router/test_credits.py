@@ -46,7 +46,7 @@ def test_a_plan_says_of_every_step_who_pays() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(TARGETS), st.none() | st.sampled_from(Outcome)), max_size=6))
 def test_credits_follow_only_where_a_key_or_a_budget_lacked(told: list[tuple[TargetV1, Outcome | None]]) -> None:
-    taken = second_round(ON_CREDITS, told)
+    taken = second_round(ON_CREDITS, [(target, outcome, None) for target, outcome in told])
     if any(outcome not in SHORT | HARMLESS for _, outcome in told):
         assert taken == ()
     lacking = {target for target, outcome in told if outcome in SHORT}
@@ -56,14 +56,22 @@ def test_credits_follow_only_where_a_key_or_a_budget_lacked(told: list[tuple[Tar
 
 @pytest.mark.parametrize("outcome", set(Outcome) - SHORT - HARMLESS)
 def test_a_provider_that_failed_leads_to_no_credits(outcome: Outcome) -> None:
-    for told in itertools.permutations([(TARGETS[0], Outcome.MISSING_KEY), (TARGETS[1], outcome)]):
+    for told in itertools.permutations([(TARGETS[0], Outcome.MISSING_KEY, None), (TARGETS[1], outcome, None)]):
         assert second_round(ON_CREDITS, told) == ()
 
 
 @pytest.mark.parametrize("outcome", SHORT)
 def test_what_own_keys_exclude_is_excluded_on_credits_too(outcome: Outcome) -> None:
-    told = [(TARGETS[0], Outcome.UNSUPPORTED_SCOPE), (TARGETS[1], outcome), (TARGETS[2], Outcome.UNSUPPORTED_OPTION)]
+    ends = (Outcome.UNSUPPORTED_SCOPE, outcome, Outcome.UNSUPPORTED_OPTION)
+    told = [(target, end, None) for target, end in zip(TARGETS, ends, strict=True)]
     assert [step.target for step in second_round(ON_CREDITS, told)] == [TARGETS[1]]
+
+
+def test_a_halted_budget_and_a_missing_price_are_not_what_credits_are_for() -> None:
+    missing = (TARGETS[0], Outcome.MISSING_KEY, None)
+    assert second_round(ON_CREDITS, [missing, (TARGETS[1], Outcome.BUDGET_EXCEEDED, "halted")]) == ()
+    told = [missing, (TARGETS[1], Outcome.BUDGET_EXCEEDED, "model_without_price")]
+    assert [step.target for step in second_round(ON_CREDITS, told)] == [TARGETS[0]]
 
 
 def test_who_pays_instead_is_said_and_only_then() -> None:
