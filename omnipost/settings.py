@@ -38,7 +38,7 @@ def read(
     """
     given = {name: value for name, value in (environment or os.environ).items() if value}  # noqa: TID251 - settings
     home = Path(given.get("OMNIPOST_HOME", ".omnipost")).expanduser()
-    local_url = _text(home / "run" / "url")
+    local_url = _own_address(home / "run" / "url")
     url = (url or given.get("OMNIPOST_URL") or local_url or "").rstrip("/")
     if not url:
         raise NotConfiguredError(
@@ -53,6 +53,12 @@ def read(
     if not token:
         raise NotConfiguredError(f"No token for {url}: set OMNIPOST_TOKEN, or give --token-file.")
     return Settings(url, usable(token), workspace_id)
+
+
+def _own_address(file: Path) -> str | None:
+    """The local stack's address, if it is one of this machine: a folder from elsewhere may hold a file like it."""
+    url = _text(file)
+    return url if url and is_loopback(url) and file.stat().st_uid == os.getuid() else None
 
 
 def checked(url: str, *, allow_http: bool) -> None:

@@ -28,6 +28,9 @@ MAX_IN_FLIGHT = 4096
 # Room for headers and the protocol around a body.
 _OVERHEAD = 4096
 
+_STOPPING = "This service is stopping; the call log says what was done."
+_UNHEARD = "Nobody seemed to listen to the answer any more; the call log says what was done."
+
 # Takes the request, and of one whose class has a ``part`` also who waits: a ``Sink``, or an ``Asker`` for all at once.
 Handler = Callable[..., Awaitable[Part]]
 
@@ -85,12 +88,12 @@ class Answering:
         try:
             await self._answer(request, handler, message, working)
         except asyncio.CancelledError:
-            await self._refuse(message, unavailable("This service is stopping; the call log says what was done."))
+            await self._refuse(message, unavailable(_STOPPING, carried_out="unknown"))
             raise
         except OmniError as error:
             await self._refuse(message, error)
         except AskerGoneError:
-            await self._refuse(message, unavailable("Nobody seemed to listen to the answer any more; try again."))
+            await self._refuse(message, unavailable(_UNHEARD, carried_out="unknown"))
         except Exception as error:  # noqa: BLE001 - the last line of defence: an asker must always get an answer
             self._log.error("request failed", subject=request.subject, exc=error)
             await self._refuse(message, OmniError(Code.INTERNAL, "Something went wrong on our side."))

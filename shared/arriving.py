@@ -130,7 +130,7 @@ class Arriving(Asked, Generic[P]):
         try:
             self._end = self._reply.model_validate_json(body)
         except pydantic.ValidationError:
-            self.fail(unavailable("Another part of the system answered in an unknown form."))
+            self.fail(unavailable("Another part of the system answered in an unknown form.", carried_out="unknown"))
         self._news.set()
 
     def _lose(self) -> None:

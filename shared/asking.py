@@ -24,6 +24,8 @@ from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
 REPEAT_AFTER_S = 1.0
 REPEAT_PAUSE_S = 0.05
 
+UNKNOWN_FORM = "Another part of the system answered in an unknown form."
+
 P = TypeVar("P", bound=Part)
 
 
@@ -66,7 +68,7 @@ class Asking:
             return reply.model_validate_json(answer.data)
         except pydantic.ValidationError as error:
             self._log.error("answer does not match its contract", subject=message.subject, count=error.error_count())
-            raise unavailable("Another part of the system answered in an unknown form.") from None
+            raise unavailable(UNKNOWN_FORM, carried_out="unknown") from None
 
     @asynccontextmanager
     async def stream(

@@ -65,7 +65,8 @@ class RecordConsumer:
 
     A handler gets up to ``batch`` records at once. It commits and returns, or raises: then the whole batch comes again
     after a growing delay. Judging a malformed or poisonous message, and burying it, is the handler's work. Several work
-    side by side, as those of replicas do. After a failure batches are smaller for a while. A stream that is not there, or has been deleted, is waited for.
+    side by side, as those of replicas do. After a failure batches are smaller for a while. A stream that is not
+    there, or has been deleted, is waited for.
     """
 
     def __init__(self, bus: Bus, record: type[Record], *handlers: Handler, batch: int = BATCH) -> None:

@@ -23,7 +23,7 @@ from shared.messages.usage import CallsV1, QueryCallsV1
 SETTLED_AFTER = timedelta(minutes=15)
 # Problems that come of the question itself: the provider was asked, and would answer the same again.
 KEPT_PROBLEMS = frozenset({Code.CONTENT_POLICY, Code.CONTEXT_LENGTH_EXCEEDED})
-_UNCERTAIN = frozenset({Code.UNAVAILABLE, Code.TIMEOUT, Code.INTERNAL})
+_UNCERTAIN = frozenset({Code.UNAVAILABLE, Code.TIMEOUT, Code.INTERNAL, Code.PROVIDER_ERROR})
 
 
 class Pieces(Protocol):
@@ -73,6 +73,16 @@ class Once:
     def headers(self) -> dict[str, str]:
         """What the response says about it."""
         return {"idempotent-replayed": "true"} if self.replayed else {}
+
+    async def check(self) -> None:
+        """Raises OmniError ``conflict`` where an answer was kept that may not be given any more."""
+        if self._claim is None or self._kept is None:
+            return
+        if await self._forbidden(self._claim.workspace_id) == "zero_retention":
+            # It should have been destroyed when zero retention began; something was away then.
+            with suppress(OmniError):
+                await self._claim.drop("zero_retention")
+            raise not_kept(self._claim.effect_id, "zero_retention")
 
     async def forgo(self) -> None:
         """It is not made after all: whoever asks next begins anew. Never fails."""
@@ -211,7 +221,9 @@ class Calls:
         """A call about ``workspace_id``; without a ``wish`` it has no Idempotency-Key, and is simply made."""
         if wish is None:
             return Once(self._bus)
-        return Once(self._bus, await self._idempotency.begin(wish, caller, workspace_id, self._orphaned))
+        once = Once(self._bus, await self._idempotency.begin(wish, caller, workspace_id, self._orphaned))
+        await once.check()
+        return once
 
     async def _orphaned(self, left: Orphaned) -> None:
         if left.asked_at is None or left.workspace_id is None:

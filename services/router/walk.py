@@ -207,7 +207,7 @@ def _target(view: AttemptV1) -> TargetV1:
 
 def gone() -> OmniError:
     """The asker has left: nobody reads this."""
-    return unavailable("The caller has gone.")
+    return unavailable("The caller has gone.", carried_out="unknown")
 
 
 def passed_over(step: Skipped) -> AttemptV1:

@@ -141,25 +141,30 @@ Input = Annotated[tuple[Item, ...], BeforeValidator(_as_input), Field(min_length
 
 
 def turns(items: Iterable[Item]) -> tuple[ChatMessageV1, ...]:
-    """The messages that ``items`` are; calls belong to what the assistant said before them."""
+    """The messages that ``items`` are; calls belong to what the assistant said before them, and between them."""
     messages: list[ChatMessageV1] = []
-    calls: list[ToolCallV1] = []
-
-    def give_calls() -> None:
-        if calls:
-            said = messages.pop() if messages and messages[-1].role == "assistant" else None
-            content = "" if said is None else said.content
-            messages.append(ChatMessageV1(role="assistant", content=content, tool_calls=tuple(calls)))
-            calls.clear()
-
     for item in items:
+        last = messages[-1] if messages else None
+        if isinstance(item, ReasoningItem):
+            continue
         if isinstance(item, CallItem):
-            calls.append(item.call())
-        elif not isinstance(item, ReasoningItem):
-            give_calls()
-            messages.append(item.message())
-    give_calls()
+            said = messages.pop() if last is not None and last.role == "assistant" else _NOTHING_SAID
+            messages.append(said.model_copy(update={"tool_calls": (*said.tool_calls, item.call())}))
+        elif (message := item.message()).role == "assistant" and last is not None and last.tool_calls:
+            # What is said after a call must not come between it and its result.
+            messages[-1] = last.model_copy(update={"content": _joined(last, message)})
+        else:
+            messages.append(message)
     return tuple(messages)
+
+
+_NOTHING_SAID = ChatMessageV1(role="assistant")
+
+
+def _joined(one: ChatMessageV1, other: ChatMessageV1) -> str | tuple[ContentPartV1, ...]:
+    if isinstance(one.content, str) and isinstance(other.content, str):
+        return one.content + other.content
+    return (*one.parts, *other.parts)
 
 
 def _plain(parts: list[ContentPartV1]) -> str | tuple[ContentPartV1, ...]:

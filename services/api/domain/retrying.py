@@ -17,6 +17,7 @@ _FREE = frozenset({
     Outcome.CONTEXT_LENGTH_EXCEEDED, Outcome.KEY_REVOKED, Outcome.MISSING_KEY, Outcome.UNSUPPORTED_SCOPE,
     Outcome.UNSUPPORTED_OPTION, Outcome.BUDGET_EXCEEDED, Outcome.UNAVAILABLE,
 })  # fmt: skip
+_SLOW_BODY = 408
 _UNSENT = frozenset({
     "connect_failed", "connect_timeout", "destination_not_allowed", "no_time_left", "not_started_in_time", "resting",
     "tls_failed",
@@ -32,7 +33,10 @@ def worth_retrying(error: OmniError) -> bool | None:
     if error.code is Code.INTERNAL or error.extra.get("incomplete") or error.extra.get("carried_out") == "unknown":
         return False
     attempts = error.extra.get("attempts")
-    return all(map(_is_free, attempts)) if isinstance(attempts, list) else True
+    if isinstance(attempts, list):
+        return all(map(_is_free, attempts))
+    # Without a word of what was tried, an answer that went wrong may have been paid for. A slow body called nobody.
+    return error.code not in (Code.PROVIDER_ERROR, Code.TIMEOUT) or error.status == _SLOW_BODY
 
 
 def _is_free(attempt: Mapping[str, Any]) -> bool:

@@ -61,6 +61,12 @@ def settle(request: Request, allowance: Allowance, tokens: TokensV1 | None) -> N
         limits.settle(allowance, tokens.input_tokens + tokens.output_tokens)
 
 
+def settle_failed(request: Request, allowance: Allowance, error: OmniError) -> None:
+    """The call has failed: it took no tokens, unless something of its answer may have been made."""
+    if not error.extra.get("incomplete") and error.extra.get("carried_out") != "unknown":
+        settle(request, allowance, None)
+
+
 @asynccontextmanager
 async def settling(request: Request, allowance: Allowance, ask: Ask) -> AsyncIterator[Arriving[InvokedV1]]:
     """A streamed answer that settles ``allowance`` at its end. Of one that is left, the estimate stays."""
@@ -68,6 +74,6 @@ async def settling(request: Request, allowance: Allowance, ask: Ask) -> AsyncIte
         async with ask() as arriving:
             yield arriving
             settle(request, allowance, arriving.final.tokens)
-    except OmniError:
-        settle(request, allowance, None)
+    except OmniError as error:
+        settle_failed(request, allowance, error)
         raise

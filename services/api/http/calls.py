@@ -8,7 +8,7 @@ from typing import Self
 from starlette.requests import Request
 
 from services.api.domain.access import Principal
-from services.api.http.admitting import admit, estimated_tokens, settle, settling
+from services.api.http.admitting import admit, estimated_tokens, settle, settle_failed, settling
 from services.api.http.idempotent import key_of, once_of
 from services.api.once import Once, Pieces
 from services.api.rates import Allowance
@@ -109,8 +109,8 @@ class Call:
     async def _ask(self) -> InvokedV1:
         try:
             answer = await self._edge.bus.invoke(self.message)
-        except OmniError:
-            settle(self.request, self.allowance, None)
+        except OmniError as error:
+            settle_failed(self.request, self.allowance, error)
             raise
         settle(self.request, self.allowance, answer.tokens)
         return answer

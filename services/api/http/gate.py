@@ -68,19 +68,28 @@ class Gate:
     async def _come_in(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> Receive:
         headers = dict(scope["headers"])
         hashed = self._doorkeeper.hash_of(_authorization(headers))
-        who = self._known.get(hashed, _STRANGERS)
+        known = self._known.get(hashed)
+        # Each address has a line of its own: whoever makes up tokens keeps only his neighbours there waiting.
+        who = known if known is not None else (_STRANGERS, (scope.get("client") or ("",))[0])
         self._places.check(who)
-        if who is _STRANGERS:
+        if known is None:
             async with self._places.place(who):
                 who = self._remember(hashed, await self._doorkeeper.principal(_authorization(headers)))
         if scope["method"] not in _BODILESS:
-            expected = _expected(headers)
-            if expected > SMALL_BODY:
-                await held.enter_async_context(self._bytes.place(who, expected))
-            body = await _whole_body(receive)
-            receive = _again(body, receive)
+            receive = _again(await self._body(headers, receive, who, held), receive)
         await held.enter_async_context(self._places.place(who))
         return receive
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive, who: Hashable, held: AsyncExitStack) -> bytes:
+        expected = _expected(headers)
+        if expected <= SMALL_BODY:
+            return await _whole_body(receive)
+        # Room for what may come while it comes, and then for what has come: a call may take minutes.
+        async with self._bytes.place(who, expected):
+            body = await _whole_body(receive)
+        if len(body) > SMALL_BODY:
+            await held.enter_async_context(self._bytes.place(who, len(body)))
+        return body
 
     def _remember(self, hashed: bytes, principal: Principal) -> Hashable:
         while len(self._known) >= _KNOWN_AT_MOST:

@@ -48,17 +48,22 @@ async def once_of(
 
     Raises OmniError: ``conflict``, ``invalid_request``, ``unavailable``; then no call was made.
     """
-    wish = _wish(request.scope, request.headers, body, authorization)
+    wish = _wish(request.scope, request.headers, body, authorization, workspace_id)
     calls: Calls = request.app.state.calls
     return await calls.begin(wish, caller, workspace_id)
 
 
-def _wish(scope: Scope, headers: Headers, body: bytes, authorization: str | None = None) -> Wish | None:
+def _wish(
+    scope: Scope, headers: Headers, body: bytes, authorization: str | None = None, workspace_id: int | None = None
+) -> Wish | None:
     key = key_of(headers)
     if key is None:
         return None
     token = (authorization or headers.get("authorization", "")).partition(" ")[2]
     target = scope["path"].encode("utf-8", "surrogatepass") + b"?" + scope.get("query_string", b"")
+    if workspace_id is not None:
+        # A header may have named it. No query has this character.
+        target += b"#%d" % workspace_id
     return Wish(key=key, token=token, method=scope["method"], target=target, body=body)
 
 

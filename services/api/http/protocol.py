@@ -74,6 +74,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().__init__(*args)
         self._wire = wire
         self._head_bytes = self._fields = self._field_bytes = 0
+        self._head_began = False
         self._in_head = self._refused = False
         self._why = _MALFORMED
         self._timer: asyncio.TimerHandle | None = None
@@ -102,10 +103,11 @@ class EdgeProtocol(HttpToolsProtocol):
             if self._lingered > LINGER_BYTES:
                 self.transport.close()
                 return
-        before = self._head_bytes if self._in_head else 0
+        before, self._head_began = self._head_bytes if self._in_head else 0, False
         self._feed(data)
         if self._in_head and not self._refused:
-            self._head_bytes = before + len(data)
+            # Where a head has begun among these bytes, the most of them may have been the body before it.
+            self._head_bytes = 0 if self._head_began else before + len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._why = _HEAD_TOO_LARGE
                 self.send_400_response("")
@@ -160,6 +162,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._stop_timer()
         self._in_head, self._head_bytes, self._fields, self._field_bytes = True, 0, 0, 0
+        self._head_began = True
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
@@ -231,6 +234,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _time_is_up(self) -> None:
         self._timer = None
+        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+            # While a request is worked on nothing is read: the rest of the next head may be waiting for us.
+            self._close_in(HEAD_S)
+            return
         self.transport.close()
 
 
