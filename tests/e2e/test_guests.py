@@ -128,13 +128,14 @@ async def test_a_guest_hears_its_events_and_nothing_else(stack: Stack, world: Wo
         assert not [line for line in denied if f'subscription to "{mine}"' in line]
 
 
-async def test_the_example_of_the_documentation_runs_until_its_credentials_are_taken(stack: Stack) -> None:
+async def test_the_example_of_the_documentation_runs_until_its_credentials_are_taken(
+    stack: Stack, tmp_path: Path
+) -> None:
     give(stack, "1000")
     async with _reachable(stack):
         pass
-    seed = seed_of(stack)
-    kept = seed.with_name("kept.seed")
-    kept.write_bytes(seed.read_bytes())
+    kept = tmp_path / "kept.seed"
+    kept.write_bytes(seed_of(stack).read_bytes())
     code, said = await _example(stack, kept)
     print(f"\n{said}")
     assert code == 0, said
