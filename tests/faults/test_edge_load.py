@@ -69,8 +69,8 @@ class TestEdgeLoad:
         )
         assert beside.refused == []
         # The flood waits behind itself. That all of them share the same two processors is beyond any queue.
-        assert beside.p50_ms < own_ms / 2
-        assert beside.p99_ms < own_ms
+        assert beside.p50_ms < own_ms
+        assert beside.p99_ms < 2 * own_ms
 
     async def test_past_capacity_as_much_is_served_and_the_rest_told_when_to_come_again(
         self, stack: Stack, neighbour: Caller, flooder: str
