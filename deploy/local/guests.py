@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from deploy.local import nats
 from deploy.local import settings as environment
-from deploy.local.home import Home, read_json, write_private
+from deploy.local.home import Home, write_private
 from deploy.local.secret_files import ensure_seed, nkey, seed_file
 from deploy.local.settings import CannotStart, Settings
 from shared.permissions import Permissions, guest_user, permissions_of_guest
@@ -24,12 +24,19 @@ GUESTS = "guests.json"
 
 def known(home: Home) -> dict[str, list[int]]:
     """Every guest's workspaces. Raises CannotStart when the file has been damaged."""
-    found = read_json(home.secrets / GUESTS)
-    guests = {name: numbers for name, numbers in found.items() if isinstance(numbers, list)}
-    for name, numbers in guests.items():
-        if not all(isinstance(number, int) and number > 0 for number in numbers):
-            raise CannotStart(f"{home.secrets / GUESTS}: the workspaces of {name} must be positive numbers.")
-    return guests
+    file = home.secrets / GUESTS
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CannotStart(f"{file} is damaged: it must be a JSON object of names and workspaces.")
+    for name, numbers in found.items():
+        if not isinstance(numbers, list) or not all(isinstance(number, int) and number > 0 for number in numbers):
+            raise CannotStart(f"{file}: the workspaces of {name} must be positive numbers.")
+    return found
 
 
 def users(home: Home) -> Mapping[str, Permissions]:
@@ -84,8 +91,11 @@ def _numbers(text: str) -> list[int]:
 
 
 def _act(settings: Settings, home: Home, name: str, workspaces: Sequence[int]) -> None:
-    give(home, name, workspaces)
-    told = tell_nats(home)
+    try:
+        give(home, name, workspaces)
+    finally:
+        # An earlier run may have died before it told the server, and then there is nothing left to give or take.
+        told = tell_nats(home)
     when = "at once" if told else "at the next start"
     if not workspaces:
         print(f"{name} has no access any more, {when}")

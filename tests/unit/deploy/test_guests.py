@@ -50,6 +50,11 @@ def test_what_makes_no_sense_is_said(home: Home, tmp_path: Path) -> None:
     (home.secrets / guests.GUESTS).write_text('{"composer": ["*"]}')
     with pytest.raises(CannotStart, match="positive numbers"):
         guests.known(home)
+    for damaged in ("", '{"composer": [1', "[]"):
+        (home.secrets / guests.GUESTS).write_text(damaged)
+        with pytest.raises(CannotStart, match="damaged"):
+            guests.give(home, "planner", [1])
+        assert (home.secrets / guests.GUESTS).read_text() == damaged, "nobody's credentials are lost over it"
 
 
 def test_a_guest_may_call_and_hear_in_its_workspaces_only() -> None:
