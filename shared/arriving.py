@@ -35,6 +35,11 @@ def gone(address: str) -> StreamCreditV1:
     return StreamCreditV1(router=process, stream=stream, upto=0, gone=True)
 
 
+def unknown_form() -> OmniError:
+    """The problem of an answer that does not match its contract: what was asked for may have been done."""
+    return unavailable("Another part of the system answered in an unknown form.", carried_out="unknown")
+
+
 class Arriving(Asked, Generic[P]):
     """``async for delta in arriving`` gives the pieces; then ``final`` is the whole answer.
 
@@ -130,7 +135,7 @@ class Arriving(Asked, Generic[P]):
         try:
             self._end = self._reply.model_validate_json(body)
         except pydantic.ValidationError:
-            self.fail(unavailable("Another part of the system answered in an unknown form.", carried_out="unknown"))
+            self.fail(unknown_form())
         self._news.set()
 
     def _lose(self) -> None:

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from shared import logs
-from shared.arriving import Arriving, gone
+from shared.arriving import Arriving, gone, unknown_form
 from shared.clock import Clock
 from shared.errors import OmniError, Problem, invalid, unavailable
 from shared.inbox import PATIENCE_S, PROBLEM, UNTIL, Inbox, owner_of
@@ -23,8 +23,6 @@ from shared.telemetry import TRACEPARENT, Telemetry, current_traceparent
 # How long one replica may take over a repeatable request before another is asked, and the pause in between.
 REPEAT_AFTER_S = 1.0
 REPEAT_PAUSE_S = 0.05
-
-UNKNOWN_FORM = "Another part of the system answered in an unknown form."
 
 P = TypeVar("P", bound=Part)
 
@@ -68,7 +66,7 @@ class Asking:
             return reply.model_validate_json(answer.data)
         except pydantic.ValidationError as error:
             self._log.error("answer does not match its contract", subject=message.subject, count=error.error_count())
-            raise unavailable(UNKNOWN_FORM, carried_out="unknown") from None
+            raise unknown_form() from None
 
     @asynccontextmanager
     async def stream(

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from shared.testing.stack import Stack
+from tests.compatible.here import Here, at
 from tests.compatible.place import Place, placed
 from tests.e2e.world import World, connected
 
@@ -20,6 +21,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 async def world(stack: Stack) -> AsyncIterator[World]:
     """A platform admin on the stack."""
     async with connected(stack) as made:
+        yield made
+
+
+@pytest.fixture
+async def here(place: Place) -> AsyncIterator[Here]:
+    """The same, as an SDK of another dialect sees it."""
+    async with at(place) as made:
         yield made
 
 

@@ -1,12 +1,12 @@
 """A place as an SDK of another dialect sees it, and answers of its provider."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from shared.testing.upstream import Answer, json_answer
-from tests.compatible.place import Place
+from tests.compatible.place import Place, Tally
 from tests.e2e.test_streaming import USAGE, chunk
 from tests.e2e.world import CHAT, chat_answer, ok
 
@@ -57,6 +57,13 @@ async def at(place: Place) -> AsyncIterator[Here]:
     viewer = ok(await place.world.admin.post("/ai-tokens", **body), 201)["token"]
     async with AsyncExitStack() as clients:
         yield Here(place, viewer, clients)
+
+
+def tallied(name: str, cases: int) -> Iterator[Tally]:
+    """Counts the cases of a file, and says the count at its end."""
+    made = Tally(name, cases=cases)
+    yield made
+    made.say()
 
 
 def called(*calls: dict[str, Any], text: str | None = None) -> Answer:

@@ -1,13 +1,13 @@
 """The real ``anthropic`` package, sync and async, over real sockets against a whole stack."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.compatible.anthropic_cases import CASES
 from tests.compatible.anthropic_failures import FAILURES
-from tests.compatible.here import Case, Here, at
-from tests.compatible.place import Place, Tally
+from tests.compatible.here import Case, Here, tallied
+from tests.compatible.place import Tally
 
 ALL = [*CASES, *FAILURES]
 
@@ -15,16 +15,7 @@ ALL = [*CASES, *FAILURES]
 @pytest.fixture(scope="module")
 def tally() -> Iterator[Tally]:
     """Counts the cases of this file."""
-    made = Tally("anthropic-python", cases=len(ALL))
-    yield made
-    made.say()
-
-
-@pytest.fixture
-async def here(place: Place) -> AsyncIterator[Here]:
-    """A place of one's own."""
-    async with at(place) as made:
-        yield made
+    yield from tallied("anthropic-python", len(ALL))
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.__name__)

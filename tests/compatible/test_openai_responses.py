@@ -1,11 +1,11 @@
 """The responses of the real ``openai`` package, sync and async, over real sockets against a whole stack."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.compatible.here import Case, Here, at
-from tests.compatible.place import Place, Tally
+from tests.compatible.here import Case, Here, tallied
+from tests.compatible.place import Tally
 from tests.compatible.responses_cases import CASES
 
 ALL = CASES
@@ -14,16 +14,7 @@ ALL = CASES
 @pytest.fixture(scope="module")
 def tally() -> Iterator[Tally]:
     """Counts the cases of this file."""
-    made = Tally("openai-responses", cases=len(ALL))
-    yield made
-    made.say()
-
-
-@pytest.fixture
-async def here(place: Place) -> AsyncIterator[Here]:
-    """A place of one's own."""
-    async with at(place) as made:
-        yield made
+    yield from tallied("openai-responses", len(ALL))
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.__name__)

@@ -20,6 +20,16 @@ def answer_head(prefix: str, call_id: str, kind: str, created: int, model: str) 
     return {"id": f"{prefix}-{call_id.replace('-', '')}", "object": kind, "created": created, "model": model}
 
 
+def whole_answer(prefix: str, kind: str, answer: InvokedV1, choice: dict[str, Any], created: int) -> str:
+    """A whole answer with its one choice, as JSON."""
+    view = answer_head(prefix, answer.call_id, kind, created, model_of(answer)) | {
+        "choices": [choice],
+        "usage": usage_view(answer.tokens),
+        "omnipost": receipt(answer),
+    }
+    return json.dumps(view, ensure_ascii=False)
+
+
 def finish_reason(answer: InvokedV1) -> str:
     """Why the answer ended; unknown reads as ``stop``, for there is no word for it."""
     return answer.finish_reason if answer.finish_reason in _REASONS else "stop"

@@ -1,6 +1,5 @@
 """OpenAI's ``/v1/chat/completions``."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,10 +8,9 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from services.api.dialects.dialect import Asked
 from services.api.dialects.foreign import Foreign
-from services.api.dialects.openai_answers import ChatWriter, answer_head, finish_reason, usage_view
+from services.api.dialects.openai_answers import ChatWriter, answer_head, finish_reason, whole_answer
 from services.api.dialects.openai_errors import problem
 from services.api.dialects.openai_fields import Model, Stop, StreamOptions, Unhonoured
-from services.api.dialects.receipt import model_of, receipt
 from services.api.schemas_invoke import MessageIn, OptionsIn
 from shared.errors import OmniError
 from shared.messages.chat import ToolCallV1
@@ -78,12 +76,7 @@ class OpenAIChat:
             "logprobs": None,
             "finish_reason": finish_reason(answer),
         }
-        view = answer_head("chatcmpl", answer.call_id, "chat.completion", created, model_of(answer)) | {
-            "choices": [choice],
-            "usage": usage_view(answer.tokens),
-            "omnipost": receipt(answer),
-        }
-        return json.dumps(view, ensure_ascii=False)
+        return whole_answer("chatcmpl", "chat.completion", answer, choice, created)
 
     def writer(self, asked: Asked, call_id: str, created: int) -> ChatWriter:
         """See ``Dialect.writer``."""

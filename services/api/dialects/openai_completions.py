@@ -1,17 +1,15 @@
 """OpenAI's ``/v1/completions``: a text to go on with."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from services.api.dialects.dialect import Asked
-from services.api.dialects.openai_answers import TextWriter, answer_head, finish_reason, text_choice, usage_view
+from services.api.dialects.openai_answers import TextWriter, answer_head, finish_reason, text_choice, whole_answer
 from services.api.dialects.openai_chat import ChatStyle
 from services.api.dialects.openai_errors import problem
 from services.api.dialects.openai_fields import Model, One, Stop, StreamOptions, Unhonoured
-from services.api.dialects.receipt import model_of, receipt
 from services.api.schemas_invoke import OptionsIn
 from shared.errors import OmniError
 from shared.messages.chat import ChatMessageV1
@@ -69,12 +67,8 @@ class OpenAICompletions:
     def whole(self, asked: Asked, answer: InvokedV1, vectors: Sequence[str], created: int) -> str:
         """See ``Dialect.whole``."""
         del asked, vectors
-        view = answer_head("cmpl", answer.call_id, "text_completion", created, model_of(answer)) | {
-            "choices": [text_choice(answer.text, finish_reason(answer))],
-            "usage": usage_view(answer.tokens),
-            "omnipost": receipt(answer),
-        }
-        return json.dumps(view, ensure_ascii=False)
+        choice = text_choice(answer.text, finish_reason(answer))
+        return whole_answer("cmpl", "text_completion", answer, choice, created)
 
     def writer(self, asked: Asked, call_id: str, created: int) -> TextWriter:
         """See ``Dialect.writer``."""

@@ -4,10 +4,10 @@ import json
 import re
 from functools import partial
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.dialects.anthropic_messages import AnthropicMessages
 from services.api.dialects.dialect import Asked, Dialect
@@ -20,8 +20,9 @@ from services.api.domain.synonyms import canonical
 from services.api.http.call_headers import CALL_ID, answer_headers, failure_headers
 from services.api.http.caller import Doorkeeper
 from services.api.http.calls import Call, Question
-from services.api.http.errors import problem_response, told
+from services.api.http.errors import problem_response
 from services.api.http.listening import WhileListening
+from services.api.http.serving import authorization_of, served
 from services.api.http.sse import EventStream
 from services.api.service import Edge
 from shared.clock import Clock
@@ -46,16 +47,14 @@ def routes(clock: Clock) -> list[Route]:
     return [Route(dialect.path, Compatible(dialect, clock), methods=["POST"]) for dialect in DIALECTS]
 
 
-def authorization_of(request: Request) -> str | None:
-    """What stands for the ``Authorization`` header: Anthropic's SDK sends the token as ``x-api-key``."""
-    key = request.headers.get("x-api-key")
-    return request.headers.get("authorization") or (None if key is None else f"Bearer {key}")
+def _authorization(request: Request) -> str | None:
+    return authorization_of(dict(request.scope["headers"]))
 
 
 async def principal_of(request: Request) -> Principal:
     """Who is calling. Raises OmniError ``unauthorized``."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return await doorkeeper.principal(authorization_of(request))
+    return await doorkeeper.principal(_authorization(request))
 
 
 async def workspace_of(request: Request, caller: Principal, action: Action) -> int:
@@ -77,24 +76,15 @@ class Compatible:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        request = Request(scope, receive)
-        begun = Begun(send)
-        try:
-            answer = await self._answer(request)
-            await answer(scope, receive, begun)
-        except ClientDisconnect:
-            raise
-        except Exception as error:
-            if begun.begun:
-                raise
-            await failed(self._dialect, told(error))(scope, receive, send)
+        answer = partial(self._answer, Request(scope, receive))
+        await served(scope, receive, send, answer, partial(failed, self._dialect))
 
     async def _answer(self, request: Request) -> ASGIApp:
         caller = await principal_of(request)
         body = await request.body()
         asked = self._dialect.read(body)
         workspace_id = await workspace_of(request, caller, Action.INVOKE)
-        call = await Call.begin(request, caller, workspace_id, body, _question(asked), authorization_of(request))
+        call = await Call.begin(request, caller, workspace_id, body, _question(asked), _authorization(request))
         created = int(self._clock.now().timestamp())
         if asked.stream:
             writer = self._dialect.writer(asked, call.message.call_id, created)
@@ -111,18 +101,6 @@ class Compatible:
             answer = await call.whole()
         text = self._dialect.whole(asked, answer, vectors, created)
         return Response(text, headers=answer_headers(answer) | call.once.headers, media_type=_JSON)
-
-
-class Begun:
-    """Remembers whether the response has begun."""
-
-    def __init__(self, send: Send) -> None:
-        self._send, self.begun = send, False
-
-    async def __call__(self, message: Message) -> None:
-        """Pass on."""
-        self.begun = True
-        await self._send(message)
 
 
 def failed(dialect: Dialect, error: OmniError) -> Response:

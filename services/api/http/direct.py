@@ -1,12 +1,15 @@
 """The paths of calls lead past the framework: each of its layers costs every call, and none does anything for one."""
 
+from functools import partial
+
 from fastapi import FastAPI
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.http.compatible import DIALECTS, Begun, Compatible
-from services.api.http.errors import problem_response, told
+from services.api.http.compatible import DIALECTS, Compatible
+from services.api.http.errors import problem_response
 from services.api.http.invoke import invoke
+from services.api.http.serving import served
 from shared.clock import Clock
 
 
@@ -29,13 +32,4 @@ class Direct:
 
 
 async def _native(scope: Scope, receive: Receive, send: Send) -> None:
-    begun = Begun(send)
-    try:
-        answer = await invoke(Request(scope, receive))
-        await answer(scope, receive, begun)
-    except ClientDisconnect:
-        raise
-    except Exception as error:
-        if begun.begun:
-            raise
-        await problem_response(told(error))(scope, receive, send)
+    await served(scope, receive, send, partial(invoke, Request(scope, receive)), problem_response)

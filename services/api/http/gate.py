@@ -21,6 +21,7 @@ from services.api.http.admitting import RETRY_AFTER_MS, STANDINGS
 from services.api.http.caller import Doorkeeper
 from services.api.http.errors import MAX_BODY_BYTES, too_large
 from services.api.http.protocol import REST
+from services.api.http.serving import again, authorization_of
 from services.api.turnstile import FullError, Turnstile
 from shared.clock import Clock
 from shared.errors import Code, OmniError, invalid
@@ -67,16 +68,16 @@ class Gate:
 
     async def _come_in(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> Receive:
         headers = dict(scope["headers"])
-        hashed = self._doorkeeper.hash_of(_authorization(headers))
+        hashed = self._doorkeeper.hash_of(authorization_of(headers))
         known = self._known.get(hashed)
         # Each address has a line of its own: whoever makes up tokens keeps only his neighbours there waiting.
         who = known if known is not None else (_STRANGERS, (scope.get("client") or ("",))[0])
         self._places.check(who)
         if known is None:
             async with self._places.place(who):
-                who = self._remember(hashed, await self._doorkeeper.principal(_authorization(headers)))
+                who = self._remember(hashed, await self._doorkeeper.principal(authorization_of(headers)))
         if scope["method"] not in _BODILESS:
-            receive = _again(await self._body(headers, receive, who, held), receive)
+            receive = again(await self._body(headers, receive, who, held), receive)
         await held.enter_async_context(self._places.place(who))
         return receive
 
@@ -97,13 +98,6 @@ class Gate:
         who: Hashable = principal.workspace_id if principal.workspace_id is not None else principal.token_id
         self._known[hashed] = who
         return who
-
-
-def _authorization(headers: dict[bytes, bytes]) -> str | None:
-    given, key = headers.get(b"authorization"), headers.get(b"x-api-key")
-    if given is None and key is not None:
-        given = b"Bearer " + key
-    return None if given is None else given.decode("latin-1")
 
 
 def _expected(headers: dict[bytes, bytes]) -> int:
@@ -145,20 +139,6 @@ async def _whole_body(receive: Receive) -> bytes:
 def _check_values(body: bytearray) -> None:
     if has_too_many_values(body):
         raise invalid(f"The body holds more than {VALUES:,} values; send fewer at once.")
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, in one piece, and then whatever comes after it."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
 
 
 class _Telling:

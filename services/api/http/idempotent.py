@@ -19,6 +19,7 @@ from services.api.domain.access import Principal
 from services.api.domain.idempotency import Wish
 from services.api.http.caller import Doorkeeper
 from services.api.http.errors import problem_response, too_large
+from services.api.http.serving import again
 from services.api.idempotency import HEADER, Claim, Idempotency, Orphaned
 from services.api.once import Calls, Once
 from shared.errors import Code, OmniError, invalid
@@ -109,7 +110,7 @@ class Idempotent:
             await _restored(claim.kept)(scope, receive, send)
             return
         async with claim.held():
-            response = await self._carried_out(claim, {**scope, _EFFECT: claim.effect_id}, _again(body, receive))
+            response = await self._carried_out(claim, {**scope, _EFFECT: claim.effect_id}, again(body, receive))
         await response(scope, receive, send)
 
     async def _carried_out(self, claim: Claim, scope: Scope, receive: Receive) -> Response:
@@ -157,19 +158,6 @@ async def _read(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
 
 
 class _Caught:
